@@ -1,0 +1,31 @@
+"""What is explained: classifiers with their weights, preprocessing and labels, cut into trunk and head."""
+
+from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
+from explorer.backbones.cut import Layer, Opaque, UntraceableError
+from explorer.backbones.preprocessing import Preprocessing
+from explorer.backbones.registry import (
+    DEFAULT_BACKBONE,
+    BackboneInfo,
+    UnknownBackboneError,
+    info,
+    load,
+    names,
+)
+from explorer.backbones.weights import WeightsUnavailableError
+
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "Backbone",
+    "BackboneInfo",
+    "Cut",
+    "Layer",
+    "Opaque",
+    "Preprocessing",
+    "UnknownBackboneError",
+    "UnknownLayerError",
+    "UntraceableError",
+    "WeightsUnavailableError",
+    "info",
+    "load",
+    "names",
+]

@@ -1,0 +1,112 @@
+"""A frozen classifier with everything needed to explain it."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from explorer.backbones import weights
+from explorer.backbones.cut import Layer, UntraceableError, find_layers, split, trace
+from explorer.backbones.preprocessing import Preprocessing
+from explorer.errors import ExplorerError
+
+
+class UnknownLayerError(ExplorerError):
+    """A layer name that is no cut point of this backbone; the sentence lists near ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A backbone cut at one layer: ``head(trunk(image)) == backbone(image)``.
+
+    ``trunk`` maps images (N, 3, H, W) to the raw activation, ``head`` maps that to logits (N, C).
+    ``fingerprint`` (hex) changes with the weights, the layer or the preprocessing.
+    """
+
+    backbone: "Backbone"
+    layer: Layer
+    trunk: fx.GraphModule
+    head: fx.GraphModule
+    fingerprint: str
+
+
+class Backbone:
+    """A classifier in eval mode, frozen, traced, and shared by all threads without a lock.
+
+    Args:
+        name: as in the registry.
+        model: maps (N, 3, H, W) to logits (N, C); taken over, its parameters are frozen.
+        preprocessing: what the weights were trained for.
+        labels: a name for each class.
+
+    Raises:
+        UntraceableError: torch.fx cannot trace the model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        labels: tuple[str, ...],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.name = name
+        self.preprocessing = preprocessing
+        self.labels = labels
+        self.digest = weights.digest(model)
+        model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        self.device = torch.device(device)
+        self._traced = trace(model, name)
+        self._nodes = find_layers(self._traced, self.noise())
+        if not self._nodes:
+            raise UntraceableError(
+                f"The logits of {name} depend on no layer with spatial extent, so no map can be drawn. "
+                "Choose another backbone."
+            )
+        self._cuts: dict[Layer, Cut] = {}
+        self._lock = threading.Lock()
+
+    def noise(self) -> Tensor:
+        """A fixed input (1, 3, H, W) of standard normal noise."""
+        size = self.preprocessing.crop
+        return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(self.device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        return self._traced(images)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The cut points with a spatial map, from the input to the logits; the last one is the default."""
+        return tuple(self._nodes)
+
+    @property
+    def default_layer(self) -> Layer:
+        """The end of the feature extractor."""
+        return self.layers[-1]
+
+    def layer(self, name: str | None = None) -> Layer:
+        """The layer of this name or alias, the default layer for None."""
+        if name is None:
+            return self.default_layer
+        for layer in reversed(self.layers):
+            if name == layer.name or name in layer.aliases:
+                return layer
+        last = ", ".join(layer.name for layer in self.layers[-4:])
+        raise UnknownLayerError(
+            f"{self.name} has no cut point {name[:80]!r}: it has {len(self.layers)}, the last of them {last}."
+        )
+
+    def cut(self, layer: str | None = None) -> Cut:
+        """The backbone cut at a layer (by name or alias, the default layer for None)."""
+        found = self.layer(layer)
+        with self._lock:
+            if found not in self._cuts:
+                trunk, head = split(self._traced, self._nodes[found])
+                text = f"{self.digest} {found.name} {self.preprocessing!r}"
+                fingerprint = hashlib.sha256(text.encode()).hexdigest()
+                self._cuts[found] = Cut(self, found, trunk, head, fingerprint)
+            return self._cuts[found]

@@ -1,0 +1,80 @@
+"""Threshold calibration: which part of a map to keep, for any method.
+
+The smallest values of a map are set to zero step by step, and the target's probability on the masked picture
+is watched (Lee and Han, Libra-CAM, IJCAI 2022).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.probe import Probe
+
+PAPER_LEVELS = tuple(range(0, 100, 10))
+FINE_LEVELS = tuple(range(0, 92, 2))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The curve of one map.
+
+    Args:
+        removed: tested levels, in percent of the area removed.
+        probabilities: of the target on the masked picture at each level.
+        probability: of the target on the picture itself.
+        cut: the recommended level, in percent removed.
+    """
+
+    removed: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    probability: float
+    cut: int
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """Masked less original probability, in [-1, 1]; not clipped."""
+        return tuple(masked - self.probability for masked in self.probabilities)
+
+
+def calibrate(
+    probe: Probe,
+    saliency: Tensor,
+    target: int,
+    levels: tuple[int, ...] = PAPER_LEVELS,
+    *,
+    official: bool = False,
+) -> Calibration:
+    """The calibration curve of a saliency map (H, W) and the cut it recommends: the level with the highest
+    masked probability, the lowest such level on a tie.
+
+    Args:
+        levels: percent of the area removed, ascending; one forward pass each.
+        official: as in the authors' released code: gains are clipped at 0 before the best is sought, and the
+            level after the best one is applied, so that a best last level leaves a blank map.
+    """
+    scores = probe.scores(_cut_levels(saliency, levels), target)
+    probability = probe.probabilities[target]
+    if official:
+        best = int((scores - probability).clamp(min=0).argmax()) + 1
+        cut = levels[best] if best < len(levels) else 100
+    else:
+        cut = levels[int(scores.argmax())]
+    return Calibration(tuple(levels), tuple(scores.tolist()), float(probability), cut)
+
+
+def cut_map(saliency: Tensor, percent: int) -> Tensor:
+    """The map (H, W) with its ``percent`` smallest values set to zero; the others keep theirs.
+
+    Ties at the cut fall in reading order.
+    """
+    return _cut_levels(saliency, (percent,))[0]
+
+
+def _cut_levels(saliency: Tensor, levels: tuple[int, ...]) -> Tensor:
+    order = saliency.flatten().argsort(stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    removed = torch.tensor([len(order) * level // 100 for level in levels], device=order.device)
+    kept = rank[None] >= removed[:, None]
+    return saliency * kept.unflatten(1, saliency.shape)

@@ -1,0 +1,308 @@
+"""The command line: ``python -m explorer`` or ``cam-explorer``."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from explorer import backbones, images
+from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
+from explorer.compute import Engine, Explanation, Request
+from explorer.errors import ExplorerError
+from explorer.images import Picture
+from explorer.library import BUILT_IN, RULES, LibraryError, LibraryInfo, build, from_folder, installed
+from explorer.methods import METHODS, Method, find, options_of
+from explorer.render.manifest import manifest
+from explorer.render.overlay import overlay
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ExplorerError(
+            f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` shows what is expected."
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, or 2 with one sentence on standard error."""
+    try:
+        parsed = _parser().parse_args(arguments)
+        parsed.run(parsed)
+    except ExplorerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was left half written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cam-explorer", description="See where class-activation methods say a network looked."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    machine = _Parser(add_help=False)
+    machine.add_argument("--json", action="store_true", help="print machine-readable output")
+    cut = _Parser(add_help=False)
+    cut.add_argument(
+        "--backbone", default=backbones.DEFAULT_BACKBONE, help="a name of `backbones`, or timm:NAME"
+    )
+    cut.add_argument("--layer", help="a cut point (default: the end of the feature extractor)")
+
+    serve = commands.add_parser("serve", help="open the explorer in the browser")
+    serve.add_argument("streamlit_options", nargs="*", help="passed on to streamlit, after --")
+    serve.set_defaults(run=_serve)
+
+    explain = commands.add_parser("explain", parents=[machine, cut], help="write the maps of photographs")
+    explain.add_argument("photos", nargs="+", metavar="PHOTO", help="a file, or sample:NAME")
+    explain.add_argument(
+        "--method", action="append", dest="methods", help="a name of `methods`; may be repeated"
+    )
+    explain.add_argument(
+        "--target", type=int, metavar="CLASS", help="class index (default: the predicted class)"
+    )
+    explain.add_argument("--library", default=BUILT_IN, metavar="NAME", help="of the references")
+    explain.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
+    explain.add_argument("--seed", type=int, default=0, help="of the random rule")
+    explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
+    explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")
+    explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
+    for declared in _declared_options():
+        flag = f"--{declared['name'].replace('_', '-')}"
+        text = f"{declared['help']} ({', '.join(declared['methods'])}; default {declared['default']})"
+        kind: dict[str, Any] = (
+            {"action": "store_true"} if declared["default"] is False else {"type": type(declared["default"])}
+        )
+        explain.add_argument(flag, dest=f"option_{declared['name']}", default=None, help=text, **kind)
+    explain.set_defaults(run=_explain)
+
+    listing = commands.add_parser("backbones", parents=[machine], help="list the backbones")
+    listing.set_defaults(run=_backbones)
+    listing = commands.add_parser("methods", parents=[machine], help="list the methods and their options")
+    listing.set_defaults(run=_methods)
+    listing = commands.add_parser("layers", parents=[machine, cut], help="list the cut points of a backbone")
+    listing.set_defaults(run=_layers)
+
+    libraries = commands.add_parser("library", help="build and list reference libraries")
+    actions = libraries.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
+    building = actions.add_parser(
+        "build", parents=[machine, cut], help="build one from a folder of photographs"
+    )
+    building.add_argument("--images", type=Path, required=True, metavar="DIR")
+    building.add_argument("--labels", type=Path, metavar="CSV", help="columns file, class_index")
+    building.add_argument("--name", metavar="N", help="what to call it (default: the folder's name)")
+    building.set_defaults(run=_library_build)
+    listing = actions.add_parser("list", parents=[machine], help="list what is built")
+    listing.set_defaults(run=_library_list)
+    showing = actions.add_parser("show", parents=[machine], help="show one")
+    showing.add_argument("name", metavar="N")
+    showing.set_defaults(run=_library_show)
+    return parser
+
+
+def _declared_options() -> list[dict[str, Any]]:
+    """Every option of every method, an option of the same name once, with the methods that have it."""
+    declared: dict[str, dict[str, Any]] = {}
+    for method in METHODS.values():
+        for item in options_of(method):
+            declared.setdefault(item["name"], {**item, "methods": []})["methods"].append(method.name)
+    return list(declared.values())
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from streamlit.web import cli as streamlit
+
+    page = Path(__file__).parent / "ui" / "page.py"
+    sys.exit(streamlit.main(["run", str(page), *arguments.streamlit_options]))
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    methods = [_method(name, arguments) for name in dict.fromkeys(arguments.methods or list(METHODS))]
+    pictures = [_picture(name) for name in arguments.photos]
+    stems = [Path(picture.name).stem for picture in pictures]
+    for stem, count in Counter(stems).items():
+        if count > 1:
+            raise ExplorerError(
+                f"{count} of the photographs are called {stem!r}: rename one, or run them apart."
+            )
+    _folder(arguments.out)
+    engine = Engine()
+    explanations: list[Explanation] = []
+    paths: dict[int, dict[str, str]] = {}
+    for picture, stem in zip(pictures, stems, strict=True):
+        for method in methods:
+            request = Request(
+                backbone=arguments.backbone,
+                layer=arguments.layer,
+                method=method,
+                target=arguments.target,
+                library=arguments.library,
+                rule=arguments.rule,
+                seed=arguments.seed,
+                levels=FINE_LEVELS if arguments.fine else PAPER_LEVELS,
+                precision="bfloat16" if arguments.quick else "float32",
+            )
+            explanation = engine.explain(picture, request)
+            paths[len(explanations)] = _write(explanation, picture, arguments.out, stem)
+            explanations.append(explanation)
+            if not arguments.json:
+                print(_line(explanation))
+    result = manifest(explanations, paths)
+    text = json.dumps(result, indent=1)
+    (arguments.out / "manifest.json").write_text(text + "\n")
+    if arguments.json:
+        print(text)
+    else:
+        print(f"Wrote {2 * len(explanations)} files and manifest.json to {arguments.out}.")
+
+
+def _method(name: str, arguments: argparse.Namespace) -> Method:
+    method = find(name)
+    given = {item.name: getattr(arguments, f"option_{item.name}") for item in fields(method)}
+    return method(**{option: value for option, value in given.items() if value is not None})
+
+
+def _picture(name: str) -> Picture:
+    if name.startswith("sample:"):
+        return images.sample(name.removeprefix("sample:"))
+    return images.load(Path(name))
+
+
+def _folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExplorerError(
+            f"{path} cannot be a folder for the results ({error.strerror}): choose another --out."
+        ) from error
+
+
+def _write(explanation: Explanation, picture: Picture, out: Path, stem: str) -> dict[str, str]:
+    folder = out / stem
+    _folder(folder)
+    name = explanation.request.method.name
+    saliency = explanation.attribution.saliency.numpy()
+    np.save(folder / f"{name}.npy", saliency, allow_pickle=False)
+    overlay(picture, saliency, explanation.box).save(folder / f"{name}.png")
+    return {"overlay": f"{stem}/{name}.png", "map": f"{stem}/{name}.npy"}
+
+
+def _line(explanation: Explanation) -> str:
+    cut = explanation.calibration
+    verdict = explanation.attribution.blank or (
+        f"cut at {cut.cut} % removed"
+        + (f", probability there {_at_cut(explanation):.3f}" if cut.cut < 100 else "")
+        if cut
+        else ""
+    )
+    return (
+        f"{explanation.name}  {explanation.request.method.name}  {explanation.label} "
+        f"{explanation.probability:.3f}  {verdict}  ({explanation.passes} passes, {explanation.seconds:.2f} s)"
+    )
+
+
+def _at_cut(explanation: Explanation) -> float:
+    curve = explanation.calibration
+    assert curve is not None
+    return curve.probabilities[curve.removed.index(curve.cut)]
+
+
+def _backbones(arguments: argparse.Namespace) -> None:
+    listed = [backbones.info(name) for name in backbones.names()]
+    if arguments.json:
+        print(json.dumps([asdict(item) for item in listed], indent=1))
+        return
+    for item in listed:
+        numbers = "" if item.accuracy is None else f"top-1 {item.accuracy:5.1f} %  {item.megabytes:6.0f} MB  "
+        print(
+            f"{item.name:24} {item.source:12} {numbers}{'ready' if item.ready else 'downloaded when first used'}"
+        )
+    print("timm:NAME                timm         any of timm's pretrained classifiers")
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    listed = [
+        {
+            "name": method.name,
+            "title": method.title,
+            "summary": method.summary,
+            "paper": asdict(method.paper),
+            "needs_references": method.needs_references,
+            "options": options_of(method),
+        }
+        for method in METHODS.values()
+    ]
+    if arguments.json:
+        print(json.dumps(listed, indent=1))
+        return
+    for method in METHODS.values():
+        print(
+            f"{method.name:12} {method.title} ({method.paper.authors}, {method.paper.venue} {method.paper.year})"
+        )
+        print(f"{'':12} {method.summary}")
+        for item in options_of(method):
+            print(f"{'':12} --{item['name']} ({item['default']}): {item['help']}")
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    backbone = backbones.load(arguments.backbone)
+    if arguments.json:
+        print(json.dumps([asdict(layer) for layer in backbone.layers], indent=1))
+        return
+    for layer in backbone.layers:
+        print(f"{layer.name:44} {layer.shape:>16}{'  default' if layer == backbone.default_layer else ''}")
+
+
+def _library_build(arguments: argparse.Namespace) -> None:
+    name = arguments.name or arguments.images.resolve().name
+    if name == BUILT_IN:
+        raise ExplorerError(
+            f"{BUILT_IN!r} is the name of the library made at first start: choose another --name."
+        )
+    sources = from_folder(arguments.images, arguments.labels)
+    cut = Engine().backbone(arguments.backbone).cut(arguments.layer)
+
+    def progress(done: int, total: int) -> None:
+        print(f"\r{done} of {total} pictures", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+    build(cut, name, sources, f"folder {arguments.images.resolve().name}", progress)
+    [info] = [item for item in installed() if (item.space, item.name) == (cut.fingerprint, name)]
+    _print_library([info], arguments.json)
+
+
+def _library_list(arguments: argparse.Namespace) -> None:
+    libraries = installed()
+    if not libraries and not arguments.json:
+        print("No library is built yet; the built-in one is made when first needed.")
+    _print_library(libraries, arguments.json)
+
+
+def _library_show(arguments: argparse.Namespace) -> None:
+    libraries = [info for info in installed() if info.name == arguments.name]
+    if not libraries:
+        known = ", ".join(sorted({info.name for info in installed()})) or "none yet"
+        raise LibraryError(f"There is no library {arguments.name[:80]!r}; built are: {known}.")
+    _print_library(libraries, arguments.json, details=True)
+
+
+def _print_library(libraries: list[LibraryInfo], as_json: bool, details: bool = False) -> None:
+    if as_json:
+        print(json.dumps([asdict(info) for info in libraries], indent=1))
+        return
+    for info in libraries:
+        print(
+            f"{info.name:20} {info.backbone} at {info.layer}: {info.records} pictures of {info.classes} classes, "
+            f"{info.bytes / 1e6:.1f} MB, {info.source}, {info.created}, {info.fingerprint[:12]}"
+        )
+        if details:
+            for reason in info.skipped:
+                print(f"  skipped: {reason}")

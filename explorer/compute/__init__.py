@@ -1,0 +1,19 @@
+"""The compute module: device, jobs, caches, and the engine that explains."""
+
+from explorer.compute.engine import Engine, Explanation, Prediction, Progress, ReferencesUsed, Request
+from explorer.compute.jobs import BACKGROUND, FOREVER, INTERACTIVE, Job, State, Worker
+
+__all__ = [
+    "BACKGROUND",
+    "FOREVER",
+    "INTERACTIVE",
+    "Engine",
+    "Explanation",
+    "Job",
+    "Prediction",
+    "Progress",
+    "ReferencesUsed",
+    "Request",
+    "State",
+    "Worker",
+]

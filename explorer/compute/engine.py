@@ -1,0 +1,306 @@
+"""From a picture and a request to an explanation: the same numbers for the page, the shell and Python."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
+from explorer.calibration import PAPER_LEVELS, Calibration, calibrate
+from explorer.compute.cache import LRU
+from explorer.compute.device import batch_size, best_device
+from explorer.errors import ExplorerError
+from explorer.images import Picture
+from explorer.library import BUILT_IN, Library, Rule, open_or_build, select
+from explorer.methods import Attribution, Method, find
+from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
+from explorer.probe import Precision, Probe
+
+
+class Progress(Protocol):
+    """Who is told how the work goes; either call may raise to stop it."""
+
+    def begin(self, stage: str, total: int = 0) -> None: ...
+
+    def advance(self, steps: int) -> None: ...
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def begin(self, stage: str, total: int = 0) -> None:
+        pass
+
+    def advance(self, steps: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be explained, all but the picture. Equal requests give equal explanations.
+
+    Args:
+        backbone: registered name; ``layer``: name of a cut point, None for the default.
+        method: with its options.
+        target: class index; None for the predicted class.
+        library, rule, seed: where references come from, for the methods that need them.
+        levels: of the calibration, in percent of the area removed.
+        precision: of the masked scores.
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layer: str | None = None
+    method: Method = field(default_factory=find("grad-cam"))
+    target: int | None = None
+    library: str = BUILT_IN
+    rule: Rule = "random"
+    seed: int = 0
+    levels: tuple[int, ...] = PAPER_LEVELS
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says of a picture: ``probabilities`` (C,) and ``labels``, one for each class."""
+
+    probabilities: Tensor
+    labels: tuple[str, ...]
+
+    def top(self, count: int = 5) -> list[int]:
+        """The most probable classes, the first first."""
+        return self.probabilities.topk(min(count, len(self.probabilities))).indices.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencesUsed:
+    """The references of an explanation, in the order of the selection.
+
+    ``gains`` (n,) and ``kept`` (n,) belong to ``indices`` (n,) of the library; ``available`` counts all that
+    could be used, ``qualified`` those that meet the selection rule; ``measured`` counts those whose gain is
+    known, so that a library of that size costs no pass.
+    """
+
+    library: Library
+    indices: Tensor
+    gains: Tensor
+    kept: Tensor
+    available: int
+    qualified: int
+    fallback: bool
+    measured: int
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A map with all that is needed to draw it, to judge it and to make it again.
+
+    ``name`` and ``digest`` (sha256 of the file) identify the picture, ``weights`` (sha256) the backbone's.
+    ``box`` is the network's crop as fractions of the picture (left, top, right, bottom), ``fill`` the colour
+    of a masked pixel. ``calibration`` is None while it is still being measured, or for a blank map.
+    ``passes`` counts the forward passes that it takes from nothing, ``seconds`` what it took this time.
+    """
+
+    name: str
+    digest: str
+    request: Request
+    weights: str
+    layer: Layer
+    box: tuple[float, float, float, float]
+    fill: tuple[int, int, int]
+    target: int
+    label: str
+    probability: float
+    attribution: Attribution
+    calibration: Calibration | None
+    references: ReferencesUsed | None
+    passes: int
+    seconds: float
+
+
+class Engine:
+    """Holds what is dear to make: loaded backbones, opened libraries, probes, masked scores of references.
+
+    Calls are served one at a time; the caches are bounded.
+    """
+
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        self.device = torch.device(device) if device else best_device()
+        self._lock = threading.RLock()
+        self._backbones: LRU[str, Backbone] = LRU(3)
+        self._libraries: LRU[tuple[str, str], Library] = LRU(8)
+        self._probes: LRU[tuple[str, str, str], Probe] = LRU(16)
+        self._evidence: LRU[tuple[object, ...], LibraEvidence] = LRU(64)
+
+    def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
+        """The backbone, loaded once."""
+        progress = progress or Silent()
+        with self._lock:
+            backbone = self._backbones.get(name)
+            if backbone is None:
+                progress.begin(f"Loading {name}")
+                backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
+            return backbone
+
+    def predict(self, picture: Picture, backbone: str, progress: Progress | None = None) -> Prediction:
+        """The class probabilities of a picture."""
+        with self._lock:
+            loaded = self.backbone(backbone, progress)
+            probe = self._probe(picture, loaded.cut(), "float32")
+            return Prediction(probe.probabilities.cpu(), loaded.labels)
+
+    def library(self, cut: Cut, name: str, progress: Progress | None = None) -> Library:
+        """The library, opened once, and built first if it is the built-in one and missing."""
+        progress = progress or Silent()
+        with self._lock:
+            key = (cut.fingerprint, name)
+            library = self._libraries.get(key)
+            if library is None:
+                steps = _Steps(progress, f"Building the {name} library")
+                library = self._libraries.put(key, open_or_build(cut, name, steps))
+            return library
+
+    def explain(
+        self,
+        picture: Picture,
+        request: Request,
+        progress: Progress | None = None,
+        deliver: Callable[[Explanation], None] | None = None,
+    ) -> Explanation:
+        """Explains a picture.
+
+        Args:
+            deliver: given the explanation without its calibration as soon as the map is there.
+
+        Raises:
+            ExplorerError: any refusal, in one sentence.
+        """
+        progress = progress or Silent()
+        with self._lock:
+            backbone = self.backbone(request.backbone, progress)
+            cut = backbone.cut(request.layer)
+            started = time.perf_counter()
+            probe = self._probe(picture, cut, request.precision)
+            before = probe.passes - 1
+            reused = 0
+            target = int(probe.logits.argmax()) if request.target is None else request.target
+            if not 0 <= target < len(backbone.labels):
+                raise ExplorerError(
+                    f"{request.backbone} has no class {target}: its classes are 0 to {len(backbone.labels) - 1}."
+                )
+            probe.tick = progress.advance
+            method = request.method
+            progress.begin(f"{method.title}, {picture.name}", len(request.levels))
+            references: ReferencesUsed | None = None
+            attribution: Attribution
+            if isinstance(method, LibraCAM):
+                attribution, references, reused = self._libra(
+                    picture, request, method, probe, target, progress
+                )
+            else:
+                attribution = method(probe, target)
+
+            def explanation(calibration: Calibration | None) -> Explanation:
+                return Explanation(
+                    picture.name,
+                    picture.digest,
+                    request,
+                    backbone.digest,
+                    cut.layer,
+                    backbone.preprocessing.box(picture),
+                    backbone.preprocessing.fill,
+                    target,
+                    backbone.labels[target],
+                    float(probe.probabilities[target]),
+                    attribution.cpu(),
+                    calibration,
+                    references,
+                    probe.passes - before + reused,
+                    time.perf_counter() - started,
+                )
+
+            if attribution.blank is not None:
+                return explanation(None)
+            if deliver is not None:
+                deliver(explanation(None))
+            official = isinstance(method, LibraCAM) and method.official
+            progress.begin(f"Calibrating {method.title}, {picture.name}", len(request.levels))
+            return explanation(
+                calibrate(probe, attribution.saliency, target, request.levels, official=official)
+            )
+
+    def _probe(self, picture: Picture, cut: Cut, precision: Precision) -> Probe:
+        key = (picture.digest, cut.fingerprint, precision)
+        probe = self._probes.get(key)
+        if probe is None:
+            image = cut.backbone.preprocessing.tensor(picture)
+            probe = Probe(cut, image, batch=batch_size(self.device), precision=precision)
+            self._probes.put(key, probe)
+        return probe
+
+    def _libra(
+        self,
+        picture: Picture,
+        request: Request,
+        method: LibraCAM,
+        probe: Probe,
+        target: int,
+        progress: Progress,
+    ) -> tuple[LibraAttribution, ReferencesUsed, int]:
+        library = self.library(probe.cut, request.library, progress)
+        selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
+        if not len(selection.indices):
+            raise ExplorerError(
+                f"The library {request.library!r} holds no picture of another class than "
+                f"{probe.cut.backbone.labels[target]!r}: choose or build another library."
+            )
+        available = len(selection.indices)
+        size = min(method.size, available)
+        key = (
+            *(picture.digest, probe.cut.fingerprint, target, request.precision, method.official),
+            *(library.info.fingerprint, request.rule, request.seed),
+        )
+        evidence = self._evidence.get(key)
+        known = len(evidence) if evidence is not None else 0
+        measured = min(available, math.ceil(size / probe.batch) * probe.batch)
+        reused = min(known, measured)
+        progress.begin(f"Libra-CAM, {picture.name}", measured - reused)
+        while known < measured:
+            chosen = selection.indices[known : known + probe.batch]
+            more = method.evidence(probe, target, library.activations(chosen))
+            evidence = self._evidence.put(key, evidence.extended(more) if evidence is not None else more)
+            known = len(evidence)
+        assert evidence is not None
+        attribution = method.combine(evidence, probe)
+        used = ReferencesUsed(
+            library,
+            selection.indices[:size],
+            attribution.gains.cpu(),
+            attribution.kept.cpu(),
+            available,
+            selection.qualified,
+            selection.fallback,
+            known,
+        )
+        return attribution, used, reused
+
+
+class _Steps:
+    """Absolute progress (done, total) turned into steps of a named stage."""
+
+    def __init__(self, progress: Progress, stage: str) -> None:
+        self._progress, self._stage, self._done = progress, stage, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._done:
+            self._progress.begin(self._stage, total)
+        self._progress.advance(done - self._done)
+        self._done = done
+
+
+def _downloads(name: str, progress: Progress) -> Callable[[int, int], None]:
+    return _Steps(progress, f"Downloading the weights of {name}")

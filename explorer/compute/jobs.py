@@ -1,0 +1,185 @@
+"""Long work as jobs: keyed by content, shared between waiters, cancelled when nobody waits."""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Set
+from enum import Enum
+from typing import Any
+
+from explorer.compute.cache import LRU
+from explorer.errors import ExplorerError
+
+log = logging.getLogger(__name__)
+
+INTERACTIVE, BACKGROUND = 0, 1
+FOREVER = float("inf")
+_LEASE = 10.0
+_FINISHED = 256
+
+
+class State(Enum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Cancelled(Exception):
+    """Raised inside a job when nobody waits for it any more."""
+
+
+class _Preempted(Exception):
+    """Raised inside a background job when interactive work is queued; it starts again later."""
+
+
+class Job:
+    """A piece of work and what has become of it.
+
+    ``done`` of ``total`` steps are made in the present ``stage``; ``result`` may be partial while the job runs.
+    ``error`` is a sentence for the user.
+    """
+
+    def __init__(self, key: Hashable, work: Callable[["Job"], Any], priority: int) -> None:
+        self.key = key
+        self.priority = priority
+        self.state = State.QUEUED
+        self.stage = "Waiting"
+        self.done = 0
+        self.total = 0
+        self.result: Any = None
+        self.error: str | None = None
+        self._work: Callable[[Job], Any] | None = work
+        self._leases: dict[str, float] = {}
+        self._finished = threading.Event()
+        self._interrupt: Callable[[Job], None] = lambda job: None
+
+    @property
+    def settled(self) -> bool:
+        return self._finished.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits for the end, at most so long; whether it has come."""
+        return self._finished.wait(seconds)
+
+    def begin(self, stage: str, total: int = 0) -> None:
+        """Names the stage of the work and the number of its steps."""
+        self.stage, self.done, self.total = stage, 0, total
+        self._interrupt(self)
+
+    def advance(self, steps: int) -> None:
+        """Reports steps made; raises where the job should stop."""
+        self.done += steps
+        self._interrupt(self)
+
+    def deliver(self, partial: Any) -> None:
+        """Shows a result that is not complete yet."""
+        self.result = partial
+
+    @property
+    def wanted(self) -> bool:
+        now = time.monotonic()
+        return any(expiry > now for expiry in list(self._leases.values()))
+
+
+class Worker:
+    """One thread that runs jobs one after the other, interactive before background.
+
+    Waiters hold leases: a waiter that neither asks again within ten seconds (a closed tab) nor retains its job
+    (a changed widget) no longer counts, and a job without waiters stops at its next step.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: dict[Hashable, Job] = {}
+        self._finished: LRU[Hashable, Job] = LRU(_FINISHED)
+        self._queue: list[tuple[int, int, Job]] = []
+        self._sequence = itertools.count()
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(
+        self,
+        key: Hashable,
+        work: Callable[[Job], Any],
+        waiter: str,
+        *,
+        priority: int = INTERACTIVE,
+        lease: float = _LEASE,
+    ) -> Job:
+        """The job of this key, queued unless it is known; renews the waiter's lease.
+
+        Args:
+            work: called with the job on the worker's thread; returns the result.
+        """
+        with self._changed:
+            job = self._jobs.get(key) or self._finished.get(key)
+            if job is None:
+                job = self._jobs[key] = Job(key, work, priority)
+                job._interrupt = self._interrupt
+                self._push(job)
+            job._leases[waiter] = time.monotonic() + lease
+            return job
+
+    def retain(self, waiter: str, keys: Set[Hashable]) -> None:
+        """Gives up the waiter's interest in all other jobs."""
+        with self._changed:
+            for job in self._jobs.values():
+                if job.key not in keys:
+                    job._leases.pop(waiter, None)
+
+    def forget(self, key: Hashable) -> None:
+        """Drops a finished job, so that the next submission runs it again."""
+        with self._changed:
+            self._finished.drop(key)
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._jobs)
+
+    def _push(self, job: Job) -> None:
+        heapq.heappush(self._queue, (job.priority, next(self._sequence), job))
+        self._changed.notify()
+
+    def _interrupt(self, job: Job) -> None:
+        if not job.wanted:
+            raise Cancelled
+        if job.priority > INTERACTIVE and self._queue and self._queue[0][0] < job.priority:
+            raise _Preempted
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue:
+                    self._changed.wait()
+                _, _, job = heapq.heappop(self._queue)
+            work = job._work
+            assert work is not None
+            try:
+                self._interrupt(job)
+                job.state = State.RUNNING
+                job.result = work(job)
+                job.state = State.DONE
+            except _Preempted:
+                job.state, job.stage = State.QUEUED, "Waiting"
+                with self._changed:
+                    self._push(job)
+                continue
+            except Cancelled:
+                job.state = State.CANCELLED
+            except ExplorerError as error:
+                job.state, job.error = State.FAILED, str(error)
+            except Exception as error:
+                log.exception("A job failed: %s", job.stage)
+                job.state = State.FAILED
+                job.error = (
+                    f"An unexpected fault ({type(error).__name__}) stopped this; the server's log has it."
+                )
+            job._work = None
+            with self._changed:
+                del self._jobs[job.key]
+                if job.state is not State.CANCELLED:
+                    self._finished.put(job.key, job)
+            job._finished.set()

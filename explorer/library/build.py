@@ -1,0 +1,184 @@
+"""Building a reference library: from a folder of photographs, or from the built-in ones by seeded crops."""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer import images
+from explorer.backbones import Cut
+from explorer.images import ImageError, Picture
+from explorer.library import store
+from explorer.library.store import LibraryError, Shard
+
+BUILT_IN = "built-in"
+_CROPS = 20
+_BATCH = 16
+_SHARD = 64
+_THUMBNAIL = 96
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to take into a library: its id, how to read it, and its class where known."""
+
+    identifier: str
+    read: Callable[[], Picture]
+    label: int | None = None
+
+
+def built_in() -> list[Source]:
+    """Seeded square crops of the sample photographs, 35 to 100 % of the short side, unlabelled."""
+    generator = np.random.default_rng(0)
+    sources = []
+    for identifier in images.SAMPLES:
+        for number in range(_CROPS):
+            scale, x, y = 0.35 + 0.65 * generator.random(), *generator.random(2)
+            sources.append(
+                Source(
+                    f"{identifier} {number + 1}",
+                    partial(_crop, identifier, scale, x, y),
+                )
+            )
+    return sources
+
+
+def from_folder(folder: Path, labels: Path | None = None) -> list[Source]:
+    """The JPEG, PNG and WebP files of a folder, by name.
+
+    Args:
+        labels: a CSV file with the columns ``file`` and ``class_index``; without it the prediction stands in.
+
+    Raises:
+        LibraryError: no such folder, no pictures in it, or a labels file that cannot be read.
+    """
+    if not folder.is_dir():
+        raise LibraryError(f"{folder} is not a folder: give the folder that holds the photographs.")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not paths:
+        raise LibraryError(f"{folder} holds no JPEG, PNG or WebP file: give a folder of photographs.")
+    classes = _read_labels(labels) if labels is not None else {}
+    return [Source(path.name, partial(images.load, path), classes.get(path.name)) for path in paths]
+
+
+def build(
+    cut: Cut, name: str, sources: Sequence[Source], description: str, progress: Progress | None = None
+) -> None:
+    """Builds and stores a library; one forward pass per readable picture.
+
+    Args:
+        name: what the library is called; an existing one of this name is replaced.
+        description: where the pictures come from, shown wherever the library is named.
+        progress: called with (pictures done, pictures in all); may raise to cancel.
+
+    Raises:
+        LibraryError: none of the sources is readable, or a label is not a class of the backbone.
+    """
+    if not name.strip() or len(name) > 60 or not name.isprintable():
+        raise LibraryError(f"{name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
+    skipped: list[str] = []
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.writing(cut, name, description, created, skipped) as writer:
+        waiting: list[Shard] = []
+        for start in range(0, len(sources), _BATCH):
+            read = list(_read(sources[start : start + _BATCH], cut, skipped))
+            if read:
+                waiting.append(_records(cut, *zip(*read, strict=True)))
+            done = min(start + _BATCH, len(sources))
+            if waiting and (len(waiting) == _SHARD // _BATCH or done == len(sources)):
+                writer.add(Shard.merged(waiting))
+                waiting.clear()
+            if progress is not None:
+                progress(done, len(sources))
+
+
+def open_or_build(cut: Cut, name: str = BUILT_IN, progress: Progress | None = None) -> store.Library:
+    """Opens a library; the built-in one is made when it is missing, stale or damaged.
+
+    Raises:
+        LibraryError: another library than the built-in one is missing or damaged.
+    """
+    try:
+        return store.open_library(cut, name)
+    except LibraryError:
+        if name != BUILT_IN:
+            raise
+    build(
+        cut,
+        BUILT_IN,
+        built_in(),
+        f"{_CROPS} crops of each of {len(images.SAMPLES)} sample photographs",
+        progress,
+    )
+    return store.open_library(cut, BUILT_IN)
+
+
+def _read(chunk: Sequence[Source], cut: Cut, skipped: list[str]) -> Iterator[tuple[Source, Picture]]:
+    classes = len(cut.backbone.labels)
+    for source in chunk:
+        if source.label is not None and not 0 <= source.label < classes:
+            raise LibraryError(
+                f"{source.identifier} has the label {source.label}, but {cut.backbone.name} has the classes "
+                f"0 to {classes - 1}: correct the labels file."
+            )
+        try:
+            yield source, source.read()
+        except ImageError as error:
+            skipped.append(str(error))
+
+
+@torch.inference_mode()
+def _records(cut: Cut, sources: tuple[Source, ...], pictures: tuple[Picture, ...]) -> Shard:
+    backbone = cut.backbone
+    inputs = torch.stack([backbone.preprocessing.tensor(picture) for picture in pictures])
+    raw = cut.trunk(inputs.to(backbone.device).contiguous(memory_format=torch.channels_last))
+    probabilities = cut.head(raw).softmax(1).cpu()
+    predicted = probabilities.argmax(1).tolist()
+    labels = [
+        guess if source.label is None else source.label
+        for source, guess in zip(sources, predicted, strict=True)
+    ]
+    return Shard(
+        tuple(source.identifier for source in sources),
+        tuple(picture.digest for picture in pictures),
+        cut.layer.to_maps(raw).half().cpu(),
+        probabilities,
+        torch.tensor(labels),
+        torch.stack(
+            [_thumbnail(image, backbone.preprocessing.mean, backbone.preprocessing.std) for image in inputs]
+        ),
+    )
+
+
+def _thumbnail(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """What the network saw (3, H, W), back in colours: (side, side, 3) uint8."""
+    small = torch.nn.functional.interpolate(image[None], (_THUMBNAIL, _THUMBNAIL), mode="area")[0]
+    colours = small.permute(1, 2, 0) * torch.tensor(std) + torch.tensor(mean)
+    return (colours * 255).round().clamp(0, 255).byte()
+
+
+def _crop(identifier: str, scale: float, x: float, y: float) -> Picture:
+    picture = images.sample(identifier)
+    side = round(scale * min(picture.width, picture.height))
+    left, top = round(x * (picture.width - side)), round(y * (picture.height - side))
+    return Picture(picture.name, picture.digest, picture.pixels[top : top + side, left : left + side])
+
+
+def _read_labels(path: Path) -> dict[str, int]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise LibraryError(
+            f"{path} cannot be read as labels ({error}): it must be a CSV file with the columns file and "
+            "class_index, a whole number."
+        ) from error

@@ -1,0 +1,132 @@
+"""One picture seen by one backbone at one layer: the only door to the network."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.backbones import Cut
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+class Probe:
+    """The activation, gradients and masked scores of one picture.
+
+    Nothing is hooked and no parameter receives a gradient, so any number of probes may share a backbone
+    between threads. A probe itself belongs to one thread at a time.
+
+    Args:
+        cut: the backbone cut at a layer.
+        image: the normalised input (3, H, W).
+        batch: masked pictures per forward pass; halved when memory runs out.
+        precision: of the masked scores. ``"bfloat16"`` is the quick preset: probabilities move by up to 0.1
+            and another cut may be recommended, so it is never the default.
+        tick: called with the number of forward passes just made, between chunks; may raise to cancel.
+    """
+
+    def __init__(
+        self,
+        cut: Cut,
+        image: Tensor,
+        *,
+        batch: int = 16,
+        precision: Precision = "float32",
+        tick: Callable[[int], None] | None = None,
+    ) -> None:
+        self.cut = cut
+        self.image = image.to(cut.backbone.device)
+        self.batch = batch
+        self.precision = precision
+        self.tick = tick
+        self.passes = 0
+        with torch.no_grad():
+            raw = cut.trunk(self.image[None].contiguous(memory_format=torch.channels_last))
+        with torch.enable_grad():
+            self._raw = raw.detach().requires_grad_()
+            self._logits: Tensor = cut.head(self._raw)[0]
+        self._count(1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the network's input, in which every saliency map is given."""
+        height, width = self.image.shape[-2:]
+        return height, width
+
+    @property
+    def activation(self) -> Tensor:
+        """(K, h, w), the channels of the layer; class and register tokens left out."""
+        return self.cut.layer.to_maps(self._raw.detach())[0]
+
+    @property
+    def logits(self) -> Tensor:
+        """(C,)"""
+        return self._logits.detach()
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(C,), the softmax of the logits."""
+        return self.logits.softmax(0)
+
+    def gradient(self, target: int) -> Tensor:
+        """(K, h, w), the derivative of the target's logit by the activation. Costs the head only."""
+        [gradient] = torch.autograd.grad(self._logits[target], self._raw, retain_graph=True)
+        return self.cut.layer.to_maps(gradient)[0]
+
+    @torch.inference_mode()
+    def scores(self, masks: Tensor, target: int) -> Tensor:
+        """Probabilities (M,) of the target on the picture under each mask.
+
+        The mask multiplies the normalised picture, so that a removed pixel takes the mean colour.
+
+        Args:
+            masks: (M, h, w) in [0, 1]; up-sampled bilinearly where smaller than the input.
+        """
+        scores = []
+        done = 0
+        while done < len(masks):
+            try:
+                scores.append(self._score(masks[done : done + self.batch], target))
+            except RuntimeError as error:
+                if self.batch == 1 or not _out_of_memory(error):
+                    raise
+                self.batch //= 2
+                continue
+            done += len(scores[-1])
+            self._count(len(scores[-1]))
+        return torch.cat(scores) if scores else masks.new_zeros(0)
+
+    def _score(self, masks: Tensor, target: int) -> Tensor:
+        masks = upsample(masks.to(self.image.device), self.size)[:, None]
+        images = (self.image * masks).contiguous(memory_format=torch.channels_last)
+        quick = self.precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=quick):
+            logits = self.cut.backbone(images)
+        return logits.float().softmax(1)[:, target]
+
+    def _count(self, passes: int) -> None:
+        self.passes += passes
+        if self.tick is not None:
+            self.tick(passes)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned (``align_corners=False``, as cv2.resize)."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def normalise(maps: Tensor) -> Tensor:
+    """Each map (..., h, w) to [0, 1] by its minimum and maximum; a constant or non-finite map to zeros."""
+    low = maps.amin((-2, -1), keepdim=True)
+    span = maps.amax((-2, -1), keepdim=True) - low
+    usable = torch.isfinite(span) & (span > 0)
+    return torch.where(usable, (maps - low) / torch.where(usable, span, 1), 0)

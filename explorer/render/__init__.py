@@ -1,0 +1,1 @@
+"""Maps and curves made visible: colours, overlays, charts, manifests."""

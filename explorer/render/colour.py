@@ -1,0 +1,26 @@
+"""Colour tables for maps: value v in [0, 1] takes row round(255 v), with no gamma and no squaring."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+COLOUR_MAPS: dict[str, int | None] = {
+    "inferno": cv2.COLORMAP_INFERNO,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "cividis": cv2.COLORMAP_CIVIDIS,
+    "turbo": cv2.COLORMAP_TURBO,
+    "magma": cv2.COLORMAP_MAGMA,
+    "greys": None,
+}
+
+
+@cache
+def colour_table(name: str) -> NDArray[np.uint8]:
+    """The colours (256, 3) uint8, RGB, of a key of ``COLOUR_MAPS``."""
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    code = COLOUR_MAPS[name]
+    if code is None:
+        return np.repeat(ramp, 3, axis=1)
+    return np.ascontiguousarray(cv2.applyColorMap(ramp, code).reshape(256, 3)[:, ::-1], np.uint8)

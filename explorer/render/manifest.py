@@ -1,0 +1,78 @@
+"""What a set of explanations was made of, so that it can be judged and made again."""
+
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from explorer.compute import Explanation
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+
+
+def manifest(
+    explanations: Iterable[Explanation], paths: dict[int, dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Everything about the explanations but the maps, ready for JSON.
+
+    Args:
+        paths: for the position of an explanation, its files by kind.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "explanations": [
+            {**entry(explanation), **({"files": paths[position]} if paths else {})}
+            for position, explanation in enumerate(explanations)
+        ],
+    }
+
+
+def entry(explanation: Explanation) -> dict[str, Any]:
+    """One explanation, ready for JSON."""
+    request, calibration, references = explanation.request, explanation.calibration, explanation.references
+    return {
+        "picture": {"name": explanation.name, "sha256": explanation.digest},
+        "backbone": {
+            "name": request.backbone,
+            "weights_sha256": explanation.weights,
+            "layer": explanation.layer.name,
+            "layer_shape": [explanation.layer.channels, explanation.layer.height, explanation.layer.width],
+        },
+        "crop": list(explanation.box),
+        "method": {"name": request.method.name, "options": asdict(request.method)},
+        "precision": request.precision,
+        "class": {
+            "index": explanation.target,
+            "name": explanation.label,
+            "probability": explanation.probability,
+        },
+        "blank": explanation.attribution.blank,
+        "library": references
+        and {
+            "name": references.library.info.name,
+            "fingerprint": references.library.info.fingerprint,
+            "source": references.library.info.source,
+            "rule": request.rule,
+            "seed": request.seed,
+            "fallback": references.fallback,
+            "references": [
+                {"id": references.library.ids[index], "gain": gain, "kept": kept}
+                for index, gain, kept in zip(
+                    references.indices.tolist(),
+                    references.gains.tolist(),
+                    references.kept.tolist(),
+                    strict=True,
+                )
+            ],
+        },
+        "calibration": calibration
+        and {
+            "removed_percent": list(calibration.removed),
+            "probabilities": list(calibration.probabilities),
+            "cut_percent": calibration.cut,
+        },
+        "forward_passes": explanation.passes,
+        "seconds": round(explanation.seconds, 4),
+    }

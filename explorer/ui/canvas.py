@@ -1,0 +1,137 @@
+"""The browser canvas: photographs, maps and the look they share, drawn without server round trips.
+
+A photograph is sent once as JPEG and a map once as 8-bit values; `canvas.js` colours, blends and cuts them.
+Every photograph and every map is its own component instance, so one that has not changed is not sent again.
+Python hears only of a look that the user has settled on.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import streamlit as st
+
+from explorer.render.colour import COLOUR_MAPS, colour_table
+
+VIEWS = {"overlay": "Overlay", "heat": "Heat map", "cut": "At the cut", "outline": "Outline"}
+Crop = tuple[float, float, float, float]
+"""Left, top, right and bottom of the model's view, in fractions of the picture; may pass 0..1 a little."""
+
+_PERCENTAGES = {str(percentage): percentage for percentage in range(101)}
+_HERE = Path(__file__).parent
+_canvas = st.components.v2.component(
+    "cam_explorer_canvas",
+    css=(_HERE / "canvas.css").read_text("utf-8"),
+    js=(_HERE / "canvas.js").read_text("utf-8"),
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How every map on the page is shown.
+
+    `view` is a key of `VIEWS`, `colour_map` a key of `COLOUR_MAPS`, `opacity` a percentage (0-100) and
+    `cut` the percentage of the area removed (0-100), or None for the cut recommended for each map.
+    """
+
+    view: str = "overlay"
+    colour_map: str = "inferno"
+    opacity: int = 55
+    cut: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Self:
+        """Read a look from untrusted values (a URL, the browser); whatever is not valid takes its default."""
+        view, colour_map = str(raw.get("view")), str(raw.get("colour_map"))
+        return cls(
+            view=view if view in VIEWS else cls.view,
+            colour_map=colour_map if colour_map in COLOUR_MAPS else cls.colour_map,
+            opacity=_PERCENTAGES.get(str(raw.get("opacity")), cls.opacity),
+            cut=_PERCENTAGES.get(str(raw.get("cut"))),
+        )
+
+
+def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:
+    """Draw the toolbar that sets the look of the whole page and return the look last settled on.
+
+    `look` is where the toolbar starts; from then on the user decides, and a rerun never moves the controls.
+    Use another `key` to impose another look. `on_change` is called when the user lets go of a control.
+    """
+    settled = (st.session_state.get(key) or {}).get("look")
+    look = Look.parse(settled) if isinstance(settled, Mapping) else look
+    _canvas(
+        key=key,
+        data={"kind": "look", "key": key, "look": asdict(look), "views": VIEWS, "tables": _encoded_tables()},
+        on_look_change=on_change,
+    )
+    return look
+
+
+def photo(identifier: str, jpeg: bytes, width: int, height: int, crop: Crop, alt: str, key: str) -> None:
+    """Draw a photograph with the model's crop outlined, and publish it to the maps that name `identifier`.
+
+    `width` and `height` are the picture's size in pixels; `jpeg` may hold a smaller version of it.
+    """
+    _canvas(
+        key=key,
+        data={
+            "kind": "photo",
+            "identifier": identifier,
+            "jpeg": _base64(jpeg),
+            "width": width,
+            "height": height,
+            "crop": crop,
+            "alt": alt,
+        },
+    )
+
+
+def map_cell(
+    identifier: str,
+    photo: str,
+    saliency: np.ndarray,
+    crop: Crop,
+    recommended: float,
+    fill: tuple[int, int, int],
+    alt: str,
+    key: str,
+    dimmed: bool = False,
+) -> None:
+    """Draw a map on the photograph published as `photo`, whichever of the two arrives first.
+
+    `saliency` is (H, W), in 0..1, and covers `crop`. `recommended` is the fraction of the area (0..1) that
+    the recommended cut removes, lowest values first. `fill` is the colour (R, G, B in 0..255) that stands
+    for removed pixels. `dimmed` marks the map as an earlier result, to be replaced soon.
+    """
+    if saliency.ndim != 2 or not np.isfinite(saliency).all():
+        raise ValueError(f"a map must be two-dimensional and finite, got shape {saliency.shape}")
+    height, width = saliency.shape
+    _canvas(
+        key=key,
+        data={
+            "kind": "map",
+            "identifier": identifier,
+            "photo": photo,
+            "width": width,
+            "height": height,
+            "values": _base64(np.rint(255 * np.clip(saliency, 0, 1)).astype(np.uint8).tobytes()),
+            "crop": crop,
+            "recommended": recommended,
+            "fill": fill,
+            "alt": alt,
+            "dimmed": dimmed,
+        },
+    )
+
+
+@cache
+def _encoded_tables() -> dict[str, str]:
+    return {name: _base64(colour_table(name).tobytes()) for name in COLOUR_MAPS}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
