@@ -1,0 +1,64 @@
+"""CAM Explorer: where class-activation methods say a network looked, and where to cut their maps.
+
+from explorer import explain
+explanation = explain("photo.jpg", method="libra-cam")
+"""
+
+from functools import cache
+from pathlib import Path
+
+from explorer.backbones import DEFAULT_BACKBONE, Backbone
+from explorer.calibration import Calibration, calibrate, cut_map
+from explorer.compute import Engine, Explanation, Request
+from explorer.errors import ExplorerError
+from explorer.images import Picture, load, sample
+from explorer.library import BUILT_IN
+from explorer.methods import METHODS, Method, find
+from explorer.probe import Probe
+
+__all__ = [
+    "METHODS",
+    "Backbone",
+    "Calibration",
+    "Engine",
+    "Explanation",
+    "ExplorerError",
+    "Picture",
+    "Probe",
+    "Request",
+    "calibrate",
+    "cut_map",
+    "explain",
+    "load",
+    "sample",
+]
+
+
+def explain(
+    photo: str | Path | Picture,
+    *,
+    method: str | Method = "libra-cam",
+    backbone: str = DEFAULT_BACKBONE,
+    layer: str | None = None,
+    target: int | None = None,
+    library: str = BUILT_IN,
+) -> Explanation:
+    """Explains a photograph.
+
+    Args:
+        photo: a path, or a picture from ``load`` or ``sample``.
+        method: a registered name, or a method with its options.
+        target: class index; None for the predicted class.
+
+    Raises:
+        ExplorerError: any refusal, in one sentence.
+    """
+    picture = photo if isinstance(photo, Picture) else load(Path(photo))
+    chosen = find(method)() if isinstance(method, str) else method
+    request = Request(backbone, layer, chosen, target, library)
+    return _engine().explain(picture, request)
+
+
+@cache
+def _engine() -> Engine:
+    return Engine()

@@ -121,7 +121,7 @@ def _declared_options() -> list[dict[str, Any]]:
 def _serve(arguments: argparse.Namespace) -> None:
     from streamlit.web import cli as streamlit
 
-    page = Path(__file__).parent / "ui" / "page.py"
+    page = Path(__file__).parent / "ui" / "entry.py"
     sys.exit(streamlit.main(["run", str(page), *arguments.streamlit_options]))
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from explorer.errors import ExplorerError
+
 MAX_UPLOAD = 10 * 2**20  # bytes
 MAX_LOCAL = 100 * 2**20  # bytes
 MAX_PIXELS = {"JPEG": 40_000_000, "PNG": 40_000_000, "WebP": 20_000_000}  # libwebp holds a picture four times
@@ -61,7 +63,7 @@ _SAMPLES = {
 SAMPLES: dict[str, str] = {identifier: title for identifier, (title, _, _) in _SAMPLES.items()}
 
 
-class ImageError(ValueError):
+class ImageError(ExplorerError):
     """A file that cannot become a picture: one sentence that names it, the reason and the remedy."""
 
 
@@ -194,7 +196,7 @@ def _source(data: bytes) -> _Source:
 
 
 def _jpeg(data: bytes) -> _Source:
-    """Tables, frame and scans up to the end of the first picture (ITU-T T.81, annex B)."""
+    """Tables, frame and scans (ITU-T T.81, annex B)."""
     kept, size, exif, at = [data[:2]], (0, 0), b"", 2
     for _ in range(_MAX_BLOCKS):
         found = _JPEG_MARKER.search(data, at)
@@ -207,7 +209,7 @@ def _jpeg(data: bytes) -> _Source:
                 raise ImageError(_CUT_SHORT)
             if sum(map(len, kept)) > _MAX_TABLES or data.count(b"\xff\xda", start, stop) >= _MAX_SCANS:
                 break
-            return _Source("JPEG", size, b"".join([*kept, data[found.start() : stop + 2]]), exif)
+            return _Source("JPEG", size, b"".join([*kept, data[found.start() :]]), exif)
         at = start + struct.unpack_from(">H", data, start)[0]
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, start + 3)

@@ -2,6 +2,7 @@
 
 from explorer.compute.engine import Engine, Explanation, Prediction, Progress, ReferencesUsed, Request
 from explorer.compute.jobs import BACKGROUND, FOREVER, INTERACTIVE, Job, State, Worker
+from explorer.compute.service import Service
 
 __all__ = [
     "BACKGROUND",
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "ReferencesUsed",
     "Request",
+    "Service",
     "State",
     "Worker",
 ]

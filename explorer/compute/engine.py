@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -16,10 +16,12 @@ from explorer.compute.cache import LRU
 from explorer.compute.device import batch_size, best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.library import BUILT_IN, Library, Rule, open_or_build, select
+from explorer.library import BUILT_IN, Library, Rule, Selection, open_or_build, select
 from explorer.methods import Attribution, Method, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
+
+_ALL = 100_000
 
 
 class Progress(Protocol):
@@ -66,10 +68,14 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says of a picture: ``probabilities`` (C,) and ``labels``, one for each class."""
+    """What the network says of a picture: ``probabilities`` (C,) and ``labels``, one for each class.
+
+    ``box`` is the part that it sees, as fractions of the picture (left, top, right, bottom).
+    """
 
     probabilities: Tensor
     labels: tuple[str, ...]
+    box: tuple[float, float, float, float]
 
     def top(self, count: int = 5) -> list[int]:
         """The most probable classes, the first first."""
@@ -151,7 +157,7 @@ class Engine:
         with self._lock:
             loaded = self.backbone(backbone, progress)
             probe = self._probe(picture, loaded.cut(), "float32")
-            return Prediction(probe.probabilities.cpu(), loaded.labels)
+            return Prediction(probe.probabilities.cpu(), loaded.labels, loaded.preprocessing.box(picture))
 
     def library(self, cut: Cut, name: str, progress: Progress | None = None) -> Library:
         """The library, opened once, and built first if it is the built-in one and missing."""
@@ -198,9 +204,7 @@ class Engine:
             references: ReferencesUsed | None = None
             attribution: Attribution
             if isinstance(method, LibraCAM):
-                attribution, references, reused = self._libra(
-                    picture, request, method, probe, target, progress
-                )
+                attribution, references, reused = self._libra(picture, request, probe, target, progress)
             else:
                 attribution = method(probe, target)
 
@@ -242,51 +246,80 @@ class Engine:
             self._probes.put(key, probe)
         return probe
 
+    def measure(self, picture: Picture, request: Request, progress: Progress | None = None) -> int:
+        """Measures every reference for a Libra-CAM request, so that its library size can change at no cost.
+
+        Returns how many there are.
+        """
+        progress = progress or Silent()
+        with self._lock:
+            probe = self._probe(
+                picture, self.backbone(request.backbone, progress).cut(request.layer), request.precision
+            )
+            probe.tick = progress.advance
+            target = int(probe.logits.argmax()) if request.target is None else request.target
+            method = request.method
+            assert isinstance(method, LibraCAM)
+            everything = replace(request, method=replace(method, size=_ALL))
+            return len(self._gather(picture, everything, probe, target, progress).evidence)
+
     def _libra(
-        self,
-        picture: Picture,
-        request: Request,
-        method: LibraCAM,
-        probe: Probe,
-        target: int,
-        progress: Progress,
+        self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
     ) -> tuple[LibraAttribution, ReferencesUsed, int]:
+        method = request.method
+        assert isinstance(method, LibraCAM)
+        gathered = self._gather(picture, request, probe, target, progress)
+        attribution = method.combine(gathered.evidence, probe)
+        selection = gathered.selection
+        used = ReferencesUsed(
+            gathered.library,
+            selection.indices[: method.size],
+            attribution.gains.cpu(),
+            attribution.kept.cpu(),
+            len(selection.indices),
+            selection.qualified,
+            selection.fallback,
+            len(gathered.evidence),
+        )
+        return attribution, used, gathered.reused
+
+    def _gather(
+        self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
+    ) -> "_Gathered":
+        """The evidence of at least the references asked for, measured in whole batches and kept."""
+        method = request.method
+        assert isinstance(method, LibraCAM)
         library = self.library(probe.cut, request.library, progress)
         selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
-        if not len(selection.indices):
+        available = len(selection.indices)
+        if not available:
             raise ExplorerError(
                 f"The library {request.library!r} holds no picture of another class than "
                 f"{probe.cut.backbone.labels[target]!r}: choose or build another library."
             )
-        available = len(selection.indices)
-        size = min(method.size, available)
         key = (
             *(picture.digest, probe.cut.fingerprint, target, request.precision, method.official),
             *(library.info.fingerprint, request.rule, request.seed),
         )
         evidence = self._evidence.get(key)
         known = len(evidence) if evidence is not None else 0
-        measured = min(available, math.ceil(size / probe.batch) * probe.batch)
-        reused = min(known, measured)
-        progress.begin(f"Libra-CAM, {picture.name}", measured - reused)
-        while known < measured:
+        wanted = min(available, math.ceil(method.size / probe.batch) * probe.batch)
+        reused = min(known, wanted)
+        progress.begin(f"{method.title}, {picture.name}", wanted - reused)
+        while evidence is None or len(evidence) < wanted:
             chosen = selection.indices[known : known + probe.batch]
             more = method.evidence(probe, target, library.activations(chosen))
-            evidence = self._evidence.put(key, evidence.extended(more) if evidence is not None else more)
+            evidence = self._evidence.put(key, more if evidence is None else evidence.extended(more))
             known = len(evidence)
-        assert evidence is not None
-        attribution = method.combine(evidence, probe)
-        used = ReferencesUsed(
-            library,
-            selection.indices[:size],
-            attribution.gains.cpu(),
-            attribution.kept.cpu(),
-            available,
-            selection.qualified,
-            selection.fallback,
-            known,
-        )
-        return attribution, used, reused
+        return _Gathered(library, selection, evidence, reused)
+
+
+@dataclass(frozen=True, eq=False)
+class _Gathered:
+    library: Library
+    selection: Selection
+    evidence: LibraEvidence
+    reused: int
 
 
 class _Steps:

@@ -7,17 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Set
 from enum import Enum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from explorer.compute.cache import LRU
 from explorer.errors import ExplorerError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 INTERACTIVE, BACKGROUND = 0, 1
 FOREVER = float("inf")
 _LEASE = 10.0
-_FINISHED = 256
 
 
 class State(Enum):
@@ -36,26 +37,26 @@ class _Preempted(Exception):
     """Raised inside a background job when interactive work is queued; it starts again later."""
 
 
-class Job:
+class Job(Generic[T]):
     """A piece of work and what has become of it.
 
     ``done`` of ``total`` steps are made in the present ``stage``; ``result`` may be partial while the job runs.
     ``error`` is a sentence for the user.
     """
 
-    def __init__(self, key: Hashable, work: Callable[["Job"], Any], priority: int) -> None:
+    def __init__(self, key: Hashable, work: Callable[["Job[T]"], T], priority: int) -> None:
         self.key = key
         self.priority = priority
         self.state = State.QUEUED
         self.stage = "Waiting"
         self.done = 0
         self.total = 0
-        self.result: Any = None
+        self.result: T | None = None
         self.error: str | None = None
-        self._work: Callable[[Job], Any] | None = work
+        self._work: Callable[[Job[T]], T] | None = work
         self._leases: dict[str, float] = {}
         self._finished = threading.Event()
-        self._interrupt: Callable[[Job], None] = lambda job: None
+        self._interrupt: Callable[[Job[Any]], None] = lambda job: None
 
     @property
     def settled(self) -> bool:
@@ -75,7 +76,7 @@ class Job:
         self.done += steps
         self._interrupt(self)
 
-    def deliver(self, partial: Any) -> None:
+    def deliver(self, partial: T) -> None:
         """Shows a result that is not complete yet."""
         self.result = partial
 
@@ -90,12 +91,15 @@ class Worker:
 
     Waiters hold leases: a waiter that neither asks again within ten seconds (a closed tab) nor retains its job
     (a changed widget) no longer counts, and a job without waiters stops at its next step.
+
+    Args:
+        keep: how many finished jobs are remembered, with their results.
     """
 
-    def __init__(self, name: str) -> None:
-        self._jobs: dict[Hashable, Job] = {}
-        self._finished: LRU[Hashable, Job] = LRU(_FINISHED)
-        self._queue: list[tuple[int, int, Job]] = []
+    def __init__(self, name: str, keep: int = 256) -> None:
+        self._jobs: dict[Hashable, Job[Any]] = {}
+        self._finished: LRU[Hashable, Job[Any]] = LRU(keep)
+        self._queue: list[tuple[int, int, Job[Any]]] = []
         self._sequence = itertools.count()
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -103,12 +107,12 @@ class Worker:
     def submit(
         self,
         key: Hashable,
-        work: Callable[[Job], Any],
+        work: Callable[[Job[T]], T],
         waiter: str,
         *,
         priority: int = INTERACTIVE,
         lease: float = _LEASE,
-    ) -> Job:
+    ) -> Job[T]:
         """The job of this key, queued unless it is known; renews the waiter's lease.
 
         Args:
@@ -135,15 +139,20 @@ class Worker:
         with self._changed:
             self._finished.drop(key)
 
+    def finished(self, key: Hashable) -> Job[Any] | None:
+        """The finished job of this key, if it is still remembered."""
+        with self._changed:
+            return self._finished.get(key)
+
     @property
     def unfinished(self) -> int:
         return len(self._jobs)
 
-    def _push(self, job: Job) -> None:
+    def _push(self, job: Job[Any]) -> None:
         heapq.heappush(self._queue, (job.priority, next(self._sequence), job))
         self._changed.notify()
 
-    def _interrupt(self, job: Job) -> None:
+    def _interrupt(self, job: Job[Any]) -> None:
         if not job.wanted:
             raise Cancelled
         if job.priority > INTERACTIVE and self._queue and self._queue[0][0] < job.priority:

@@ -297,7 +297,7 @@ class MapCell extends Picture {
   }
 
   paint(context, crop, ratio) {
-    const look = store.look;
+    const look = store.look && { ...store.look, view: this.data.view ?? store.look.view };
     if (!look) return this.paintCrop(context, crop, ratio, 0.45);
     this.prepare(look);
     const { view, colour_map, opacity, cut } = look;

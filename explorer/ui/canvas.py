@@ -54,6 +54,14 @@ class Look:
             cut=_PERCENTAGES.get(str(raw.get("cut"))),
         )
 
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Reads what ``to_text`` wrote; whatever is not valid takes its default."""
+        return cls.parse(dict(zip(("view", "colour_map", "opacity", "cut"), text.split("-"), strict=False)))
+
+    def to_text(self) -> str:
+        return "-".join(str(value) for value in (self.view, self.colour_map, self.opacity, self.cut))
+
 
 def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:
     """Draw the toolbar that sets the look of the whole page and return the look last settled on.
@@ -100,12 +108,14 @@ def map_cell(
     alt: str,
     key: str,
     dimmed: bool = False,
+    view: str | None = None,
 ) -> None:
     """Draw a map on the photograph published as `photo`, whichever of the two arrives first.
 
     `saliency` is (H, W), in 0..1, and covers `crop`. `recommended` is the fraction of the area (0..1) that
     the recommended cut removes, lowest values first. `fill` is the colour (R, G, B in 0..255) that stands
     for removed pixels. `dimmed` marks the map as an earlier result, to be replaced soon.
+    `view` fixes one of `VIEWS` for this map, whatever the look says.
     """
     if saliency.ndim != 2 or not np.isfinite(saliency).all():
         raise ValueError(f"a map must be two-dimensional and finite, got shape {saliency.shape}")
@@ -124,6 +134,7 @@ def map_cell(
             "fill": fill,
             "alt": alt,
             "dimmed": dimmed,
+            "view": view,
         },
     )
 

@@ -1,0 +1,5 @@
+"""The explorer: ``streamlit run app.py``."""
+
+from explorer.ui.entry import run
+
+run()

@@ -1,0 +1,79 @@
+"""What a page asks for: pictures, predictions and explanations, each as a job that can be polled."""
+
+import hashlib
+from collections.abc import Set
+from typing import Any
+
+from explorer import images
+from explorer.backbones import Layer
+from explorer.compute.engine import Engine, Explanation, Prediction, Request
+from explorer.compute.jobs import BACKGROUND, Job, Worker
+from explorer.images import Picture
+
+
+class Service:
+    """One engine with one worker for its device, and another worker that decodes pictures meanwhile.
+
+    Every call names its waiter; see ``Worker``.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine()
+        self._device = Worker("device")
+        self._decoder = Worker("decoder", keep=32)
+
+    def upload(self, data: bytes, name: str, waiter: str) -> Job[Picture]:
+        """The picture in an uploaded file."""
+        key = ("upload", hashlib.sha256(data).hexdigest(), name)
+        return self._decoder.submit(key, lambda _: images.decode(data, name), waiter)
+
+    def sample(self, identifier: str, waiter: str) -> Job[Picture]:
+        """A sample photograph."""
+        return self._decoder.submit(("sample", identifier), lambda _: images.sample(identifier), waiter)
+
+    def layers(self, backbone: str, waiter: str) -> Job[tuple[Layer, ...]]:
+        """The cut points of a backbone, which is loaded for them."""
+        return self._device.submit(
+            ("layers", backbone), lambda job: self.engine.backbone(backbone, job).layers, waiter
+        )
+
+    def prediction(self, picture: Picture, backbone: str, waiter: str) -> Job[Prediction]:
+        """What a backbone says of a picture."""
+        return self._device.submit(
+            ("prediction", picture.digest, backbone),
+            lambda job: self.engine.predict(picture, backbone, job),
+            waiter,
+        )
+
+    def explanation(self, picture: Picture, request: Request, waiter: str) -> Job[Explanation]:
+        """An explanation; its result stands without a calibration while that is still being measured."""
+        return self._device.submit(
+            ("explanation", picture.digest, request),
+            lambda job: self.engine.explain(picture, request, job, job.deliver),
+            waiter,
+        )
+
+    def measurement(self, picture: Picture, request: Request, waiter: str) -> Job[int]:
+        """All references of a Libra-CAM request measured, behind all other work."""
+        return self._device.submit(
+            ("measurement", picture.digest, request),
+            lambda job: self.engine.measure(picture, request, job),
+            waiter,
+            priority=BACKGROUND,
+        )
+
+    def remembered(self, picture: Picture, request: Request) -> Explanation | None:
+        """An explanation made before, if it is still remembered."""
+        job = self._device.finished(("explanation", picture.digest, request))
+        return job.result if job is not None else None
+
+    def retain(self, waiter: str, jobs: Set[Job[Any]]) -> None:
+        """Gives up the waiter's interest in every job but these."""
+        keys = {job.key for job in jobs}
+        self._device.retain(waiter, keys)
+        self._decoder.retain(waiter, keys)
+
+    def retry(self, job: Job[Any]) -> None:
+        """Lets a failed job run again when it is next asked for."""
+        self._device.forget(job.key)
+        self._decoder.forget(job.key)

@@ -1,0 +1,93 @@
+"""What a page waits for: every chosen picture with its prediction and its explanations, asked for as jobs."""
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import streamlit as st
+
+from explorer.compute import Explanation, Job, Prediction, State
+from explorer.images import SAMPLES, Picture
+from explorer.methods import Method
+from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
+from explorer.ui.view import view, whole
+
+_PATIENCE = 0.2
+PREDICTED = -1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture with what is known of it so far."""
+
+    picture: Picture
+    prediction: Prediction
+    cells: tuple[tuple[Method, Job[Explanation], Explanation | None], ...]
+
+    @property
+    def explanations(self) -> list[Explanation]:
+        """The usable maps that are there, calibrated or not."""
+        found = [job.result or former for _, job, former in self.cells]
+        return [explanation for explanation in found if explanation and explanation.attribution.blank is None]
+
+
+@dataclass
+class Board:
+    """All rows that can be drawn, the jobs behind them, and what went wrong."""
+
+    rows: list[Row] = field(default_factory=list)
+    jobs: list[Job[Any]] = field(default_factory=list)
+    deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
+
+    def ask(self, job: Job[Any]) -> Job[Any]:
+        """Takes a job in, and gives it a moment if there is one left."""
+        self.jobs.append(job)
+        job.wait(max(0.0, self.deadline - time.monotonic()))
+        return job
+
+    @property
+    def pending(self) -> bool:
+        return any(not job.settled for job in self.jobs)
+
+    @property
+    def running(self) -> Job[Any] | None:
+        """The job to report on: the one that runs, else the first that waits."""
+        unsettled = [job for job in self.jobs if not job.settled]
+        return next((job for job in unsettled if job.state is State.RUNNING), next(iter(unsettled), None))
+
+
+def ask(choice: Choice) -> Board:
+    """Asks for everything that the choice needs, and waits a fifth of a second at most."""
+    board = Board()
+    layers = board.ask(choice.layers())
+    pictures = [board.ask(job) for job in choice.pictures()]
+    if layers.result is not None:
+        for job in pictures:
+            if job.result is not None:
+                _ask_row(board, job.result, choice)
+    service().retain(waiter(), set(board.jobs))
+    return board
+
+
+def target_key(picture: Picture) -> str:
+    """The key of a picture's class in the view: a sample by its name, so that a link can restore it."""
+    return f"class {picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+
+
+def _ask_row(board: Board, picture: Picture, choice: Choice) -> None:
+    prediction = board.ask(service().prediction(picture, choice.request.backbone, waiter())).result
+    if prediction is None:
+        return
+    target = view().seed(target_key(picture), PREDICTED, whole(0, len(prediction.labels) - 1))
+    former: dict[tuple[str, str], Any] = st.session_state.setdefault("former", {})
+    cells = []
+    for method in choice.methods:
+        request = replace(choice.request, method=method, target=None if target == PREDICTED else target)
+        job = board.ask(service().explanation(picture, request, waiter()))
+        key = (picture.digest, method.name)
+        last = service().remembered(picture, former[key]) if key in former else None
+        if job.state is State.DONE:
+            former[key] = request
+        cells.append((method, job, last))
+    board.rows.append(Row(picture, prediction, tuple(cells)))

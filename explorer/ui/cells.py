@@ -1,0 +1,196 @@
+"""One picture and one map on the page."""
+
+import json
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+import streamlit as st
+
+from explorer.compute import Explanation, Job, Prediction
+from explorer.images import Picture
+from explorer.render.charts import calibration_chart
+from explorer.render.manifest import manifest
+from explorer.render.overlay import jpeg, overlay, png
+from explorer.ui import canvas
+from explorer.ui.board import PREDICTED, Row, target_key
+from explorer.ui.canvas import Look
+from explorer.ui.state import service
+from explorer.ui.view import bound, one_of, whole
+
+_LONGEST = 1024
+
+
+def picture_cell(picture: Picture, box: canvas.Crop) -> None:
+    """The photograph with the network's crop."""
+    canvas.photo(
+        picture.digest,
+        _jpeg(picture),
+        picture.width,
+        picture.height,
+        box,
+        f"{picture.name}, with the part that the network sees outlined",
+        key=f"photo {picture.digest}",
+    )
+
+
+def target_choice(picture: Picture, prediction: Prediction) -> int | None:
+    """The class to explain: the predicted one (None), one of the top five, or any other by its name."""
+    top = prediction.top()
+    others = sorted(set(range(len(prediction.labels))) - set(top), key=lambda index: prediction.labels[index])
+
+    def label(index: int) -> str:
+        chance = float(prediction.probabilities[top[0] if index < 0 else index])
+        if index < 0:
+            return f"Predicted: {prediction.labels[top[0]]} ({chance:.1%})"
+        return f"{prediction.labels[index]} ({chance:.1%})" if index in top else prediction.labels[index]
+
+    chosen = bound(
+        st.selectbox,
+        target_key(picture),
+        PREDICTED,
+        whole(0, len(prediction.labels) - 1),
+        label="Explained class",
+        options=[PREDICTED, *top, *others],
+        format_func=label,
+        help="The predicted class, one of the five most probable, or type to search among all classes.",
+    )
+    return None if chosen < 0 else chosen
+
+
+def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None, look: Look) -> None:
+    """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
+    explanation = job.result or former
+    if job.error is not None:
+        st.error(job.error)
+        st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
+        return
+    if explanation is None:
+        with st.container(height=220, border=True):
+            st.caption(f"{job.stage} …")
+        return
+    request = explanation.request
+    if explanation.attribution.blank is not None:
+        st.warning(f"**Blank map.** {explanation.attribution.blank}")
+        return
+    _canvas(picture, explanation, dimmed=job.result is None)
+    st.markdown(_figures(explanation, look))
+    with st.popover("Download", width="stretch"):
+        stem = f"{picture.name.rsplit('.', 1)[0]}-{request.method.name}"
+        saliency = explanation.attribution.saliency.numpy()
+        st.download_button(
+            "Picture (.png)",
+            lambda: png(overlay(picture, saliency, explanation.box, look.colour_map, look.opacity / 100)),
+            f"{stem}.png",
+            "image/png",
+            key=f"png {picture.digest} {request.method.name}",
+            on_click="ignore",
+            width="stretch",
+        )
+        st.download_button(
+            "Map (.npy)",
+            lambda: _npy(saliency),
+            f"{stem}.npy",
+            "application/octet-stream",
+            key=f"npy {picture.digest} {request.method.name}",
+            on_click="ignore",
+            width="stretch",
+        )
+        st.download_button(
+            "Manifest (.json)",
+            lambda: json.dumps(manifest([explanation]), indent=1),
+            f"{stem}.json",
+            "application/json",
+            key=f"json {picture.digest} {request.method.name}",
+            on_click="ignore",
+            width="stretch",
+        )
+
+
+def calibration_block(row: Row, look: Look) -> None:
+    """The curves of one picture, and what the network sees of it at the cut."""
+    curves = [
+        (explanation.request.method.title, explanation.calibration)
+        for explanation in row.explanations
+        if explanation.calibration is not None
+    ]
+    if not curves:
+        st.caption("Measuring the curves …")
+        return
+    gain = bound(
+        st.segmented_control,
+        "axis",
+        "probability",
+        one_of(("probability", "gain")),
+        label="Vertical axis",
+        options=["probability", "gain"],
+        format_func=str.capitalize,
+        label_visibility="collapsed",
+    )
+    st.plotly_chart(
+        calibration_chart(curves, look.cut, gain=gain == "gain"),
+        key=f"curves {row.picture.digest}",
+        config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+        theme=None,
+    )
+    st.caption(
+        "The lowest values of each map are removed step by step. A star marks the recommended cut, where the "
+        "class is most probable. Below: what the network sees at the cut."
+    )
+    for column, explanation in zip(st.columns(max(3, len(row.explanations))), row.explanations, strict=False):
+        with column:
+            st.markdown(explanation.request.method.title)
+            _canvas(row.picture, explanation, view="cut")
+
+
+def _figures(explanation: Explanation, look: Look) -> str:
+    calibration = explanation.calibration
+    if calibration is None:
+        return "Measuring the cut …"
+    cut = calibration.cut if look.cut is None else look.cut
+    if cut in calibration.removed:
+        chance, about = calibration.probabilities[calibration.removed.index(cut)], ""
+    elif cut > calibration.removed[-1]:
+        return f"{cut} % removed: beyond the measured levels  \n:small[{_cost(explanation)}]"
+    else:
+        chance, about = float(np.interp(cut, calibration.removed, calibration.probabilities)), "about "
+    gain = chance - calibration.probability
+    colour = "green" if gain > 0 else "red"
+    name = "recommended cut" if look.cut is None else "cut"
+    return (
+        f"{calibration.probability:.3f} → {about}**{chance:.3f}** "
+        f":{colour}[{gain:+.3f}] at the {name}, {cut} % removed  \n:small[{_cost(explanation)}]"
+    )
+
+
+def _cost(explanation: Explanation) -> str:
+    return f"{explanation.passes} forward passes, {explanation.seconds:.2f} s"
+
+
+def _canvas(
+    picture: Picture, explanation: Explanation, *, view: str | None = None, dimmed: bool = False
+) -> None:
+    method, calibration = explanation.request.method, explanation.calibration
+    canvas.map_cell(
+        f"{view or 'look'} {picture.digest} {method.name}",
+        picture.digest,
+        explanation.attribution.saliency.numpy(),
+        explanation.box,
+        calibration.cut / 100 if calibration else 0,
+        explanation.fill,
+        f"{method.title} map for {explanation.label} on {picture.name}",
+        key=f"{view or 'look'} {picture.digest} {method.name}",
+        dimmed=dimmed,
+        view=view,
+    )
+
+
+def _npy(saliency: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, saliency, allow_pickle=False)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=24)
+def _jpeg(picture: Picture) -> bytes:
+    return jpeg(picture.image, _LONGEST)

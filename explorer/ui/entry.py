@@ -1,0 +1,39 @@
+"""The entry of the page: navigation, the shared controls, the chosen page."""
+
+import streamlit as st
+
+from explorer.ui import compare, lab
+from explorer.ui.canvas import Look, look_bar
+from explorer.ui.sidebar import Choice, controls
+from explorer.ui.view import view
+
+
+def run() -> None:
+    """Draws the explorer; called once for each run of the script."""
+    st.set_page_config("CAM Explorer", ":material/target:", layout="wide")
+    pages = [
+        st.Page(lambda: compare.show(choice, look), title="Compare", url_path="compare", default=True),
+        st.Page(lambda: lab.show(choice, look), title="Libra lab", url_path="lab"),
+    ]
+    page = st.navigation(pages, position="top")
+    with st.sidebar:
+        choice: Choice = controls()
+    if view().refused:
+        st.warning(
+            f"The link holds values that are not known here, so defaults stand in: {', '.join(view().refused)}."
+        )
+    look = _look()
+    page.run()
+    view().publish()
+
+
+def _look() -> Look:
+    """The look bar, whose state lives in the view like that of every control."""
+    kept = view()
+    start = kept.seed("look", Look(), Look.from_text)
+    look = look_bar(start, key="look bar", on_change=lambda: None)
+    return kept.keep("look", look, Look(), Look.to_text)
+
+
+if __name__ == "__main__":
+    run()

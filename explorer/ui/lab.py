@@ -1,0 +1,140 @@
+"""The Libra lab: which references make a Libra-CAM map, and where to cut it."""
+
+import base64
+import html
+from functools import lru_cache
+
+import streamlit as st
+from PIL import Image
+
+from explorer.compute import Explanation, ReferencesUsed
+from explorer.library import Library
+from explorer.methods.libra import LibraCAM
+from explorer.render.charts import gains_chart
+from explorer.render.overlay import jpeg
+from explorer.ui.board import Board, Row, ask
+from explorer.ui.canvas import Look
+from explorer.ui.cells import calibration_block, map_cell, picture_cell, target_choice
+from explorer.ui.compare import report, settle
+from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
+from explorer.ui.view import bound, one_of
+
+_GALLERY = """
+<style>
+.cam-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; margin: 0;
+  padding: 0; list-style: none; }
+.cam-gallery li { margin: 0; padding: .4rem; border: 1px solid rgba(128,128,128,.35); border-radius: .5rem;
+  font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
+.cam-gallery li.rejected img { filter: grayscale(1) opacity(.55); }
+.cam-gallery img { width: 100%; aspect-ratio: 1; border-radius: .3rem; display: block; margin-bottom: .3rem; }
+</style>
+"""
+
+
+def show(choice: Choice, look: Look) -> None:
+    """Draws the page for one of the chosen pictures."""
+    if not any(isinstance(method, LibraCAM) for method in choice.methods):
+        st.info("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
+        return
+    polling = ask(choice).pending
+    st.fragment(_lab, run_every=0.5 if polling else None)(choice, look, polling)
+
+
+def _lab(choice: Choice, look: Look, polling: bool) -> None:
+    board = ask(choice)
+    report(board, choice)
+    if board.rows:
+        row = _chosen(board.rows)
+        cell = next(cell for cell in row.cells if isinstance(cell[0], LibraCAM))
+        explanation = cell[1].result or cell[2]
+        left, middle, right = st.columns([1, 1, 1.4])
+        with left:
+            st.markdown("**What the network sees**")
+            picture_cell(row.picture, row.prediction.box)
+            target_choice(row.picture, row.prediction)
+        with middle:
+            st.markdown("**Libra-CAM**")
+            map_cell(row.picture, cell[1], cell[2], look)
+        if explanation is not None and explanation.references is not None:
+            with right:
+                _summary(explanation, explanation.references)
+                _measure(board, row, explanation)
+            st.subheader("Threshold calibration", anchor=False)
+            calibration_block(row, look)
+            st.subheader("References", anchor=False)
+            _gallery(row, explanation, explanation.references)
+    settle(board, polling)
+
+
+def _chosen(rows: list[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    names = {row.picture.digest[:12]: row for row in rows}
+    chosen = bound(
+        st.segmented_control,
+        "lab picture",
+        next(iter(names)),
+        one_of(names),
+        label="Picture",
+        options=list(names),
+        format_func=lambda key: names[key].picture.name,
+    )
+    return names.get(chosen, rows[0])
+
+
+def _summary(explanation: Explanation, used: ReferencesUsed) -> None:
+    kept = int(used.kept.sum())
+    st.markdown(f"**{kept} of {len(used.kept)} references kept** ({used.available} available)")
+    st.plotly_chart(
+        gains_chart(
+            used.gains.tolist(),
+            used.kept.tolist(),
+            [used.library.ids[index] for index in used.indices.tolist()],
+        ),
+        key="gains",
+        config={"displaylogo": False},
+        theme=None,
+    )
+    info = used.library.info
+    rule = (
+        f"Only {used.qualified} pictures meet the rule of confident other classes, so those with the lowest "
+        "target probability stand in."
+        if used.fallback
+        else f"{used.qualified} pictures meet the rule."
+    )
+    st.caption(f"Library {info.name}: {info.records} records, {info.source}. {rule}")
+
+
+def _measure(board: Board, row: Row, explanation: Explanation) -> None:
+    """Measures the other references behind all other work, so that the size slider answers at once."""
+    used = explanation.references
+    assert used is not None
+    if used.measured >= used.available:
+        st.caption("All references are measured: the library size changes the map at once.")
+        return
+    job = board.ask(service().measurement(row.picture, explanation.request, waiter()))
+    if not job.settled:
+        st.caption(f"Measuring the other references in the background: {job.done} of {job.total}.")
+
+
+def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
+    library = used.library
+    entries = zip(used.indices.tolist(), used.gains.tolist(), used.kept.tolist(), strict=True)
+    items = []
+    for index, gain, kept in entries:
+        name = html.escape(library.ids[index])
+        label = html.escape(row.prediction.labels[int(library.labels[index])])
+        chance = float(library.probabilities[index, explanation.target])
+        verdict = "kept" if kept else "rejected"
+        items.append(
+            f'<li class="{verdict}"><img alt="Reference {name}, {label}" src="{_thumbnail(library, index)}">'
+            f"<b>{label}</b><br>{name}<br>target {chance:.1e}<br>gain {gain:+.3f}, {verdict}</li>"
+        )
+    st.html(f'{_GALLERY}<ul class="cam-gallery">{"".join(items)}</ul>')
+
+
+@lru_cache(maxsize=512)
+def _thumbnail(library: Library, index: int) -> str:
+    content = jpeg(Image.fromarray(library.thumbnails[index].numpy()), 96)
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

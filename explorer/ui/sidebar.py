@@ -1,0 +1,229 @@
+"""The controls that all pages share."""
+
+from dataclasses import dataclass, fields
+
+import streamlit as st
+
+from explorer import backbones, images
+from explorer.backbones import Layer
+from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
+from explorer.compute import Job, Request
+from explorer.images import Picture
+from explorer.library import BUILT_IN, RULES, Rule, installed
+from explorer.methods import METHODS, Method
+from explorer.ui.state import service, waiter
+from explorer.ui.view import bound, flag, one_of, show_flag, some_of, view, whole
+
+_DEFAULT_METHODS = ["grad-cam", "libra-cam"]
+_BUILT_IN_SIZE = 120
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the controls say: everything of a request but the target."""
+
+    samples: tuple[str, ...]
+    uploads: tuple[tuple[str, bytes], ...]
+    methods: tuple[Method, ...]
+    request: Request
+
+    def pictures(self) -> list[Job[Picture]]:
+        """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
+        uploads = [service().upload(data, name, waiter()) for name, data in self.uploads]
+        return uploads + [service().sample(identifier, waiter()) for identifier in self.samples]
+
+    def layers(self) -> Job[tuple[Layer, ...]]:
+        return service().layers(self.request.backbone, waiter())
+
+
+def controls() -> Choice:
+    """Draws the sidebar."""
+    st.header("Pictures", anchor=False)
+    files = st.file_uploader(
+        "Your photographs",
+        type=["jpg", "jpeg", "png", "webp"],
+        accept_multiple_files=True,
+        help="JPEG, PNG or WebP, up to 10 MB each. They stay on this server's memory only while the page is open.",
+    )
+    samples = bound(
+        st.pills,
+        "samples",
+        ["chelsea"],
+        some_of(images.SAMPLES),
+        ",".join,
+        label="Samples",
+        options=list(images.SAMPLES),
+        format_func=str.capitalize,
+        selection_mode="multi",
+        help="Photographs that come with scikit-image and scikit-learn.",
+    )
+    st.header("Network", anchor=False)
+    backbone = _backbone()
+    layer = _layer(backbone)
+    st.header("Methods", anchor=False)
+    names = bound(
+        st.pills,
+        "methods",
+        _DEFAULT_METHODS,
+        some_of(METHODS),
+        ",".join,
+        label="Methods",
+        options=list(METHODS),
+        format_func=lambda name: METHODS[name].title,
+        selection_mode="multi",
+        label_visibility="collapsed",
+    )
+    chosen = [METHODS[name] for name in METHODS if name in names]
+    library, rule, seed, records = BUILT_IN, next(iter(RULES)), 0, _BUILT_IN_SIZE
+    if any(method.needs_references for method in chosen):
+        library, rule, seed, records = _references(backbone, layer)
+    methods = tuple(_configured(method, {"size": records}) for method in chosen)
+    with st.expander("Calibration and precision"):
+        fine = bound(
+            st.toggle,
+            "fine",
+            False,
+            flag,
+            show_flag,
+            label="Calibrate in steps of 2 %",
+            help="46 levels instead of the paper's 10: a smoother curve for more forward passes.",
+        )
+        quick = bound(
+            st.toggle,
+            "quick",
+            False,
+            flag,
+            show_flag,
+            label="Quick, not exact (bfloat16)",
+            help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
+            "cut may be recommended.",
+        )
+    return Choice(
+        tuple(samples),
+        tuple((file.name, file.getvalue()) for file in reversed(files)),
+        methods,
+        Request(
+            backbone=backbone,
+            layer=layer,
+            library=library,
+            rule=rule,
+            seed=seed,
+            levels=FINE_LEVELS if fine else PAPER_LEVELS,
+            precision="bfloat16" if quick else "float32",
+        ),
+    )
+
+
+def _backbone() -> str:
+    def label(name: str) -> str:
+        if name.startswith("timm:"):
+            return name
+        info = backbones.info(name)
+        return name if info.ready else f"{name} (downloads {info.megabytes:.0f} MB)"
+
+    def parse(text: str) -> str | object:
+        return text if text.startswith("timm:") and len(text) < 80 else one_of(backbones.names())(text)
+
+    chosen = view().seed("backbone", backbones.DEFAULT_BACKBONE, parse)
+    options = list(dict.fromkeys([*backbones.names(), chosen]))
+    name = bound(
+        st.selectbox,
+        "backbone",
+        backbones.DEFAULT_BACKBONE,
+        parse,
+        label="Backbone",
+        options=options,
+        format_func=label,
+        accept_new_options=True,
+        help="The classifier to explain. Type timm:NAME for any pretrained classifier of timm.",
+    )
+    return str(name).strip()[:80]
+
+
+def _layer(backbone: str) -> str | None:
+    job = service().layers(backbone, waiter())
+    job.wait(0.1)
+    if job.result is None:
+        st.selectbox("Layer", ["end of the feature extractor"], disabled=True, key="layers to come")
+        wanted = view().seed(f"layer {backbone}", None, lambda text: text[:120])
+        return None if wanted is None else str(wanted)
+    shapes = {layer.name: layer.shape for layer in reversed(job.result)}
+    default = next(iter(shapes))
+    key = f"layer {backbone}"
+    if view().seed(key, default, one_of(shapes)) not in shapes:
+        view().values[key] = default
+    chosen = bound(
+        st.selectbox,
+        key,
+        default,
+        one_of(shapes),
+        label="Layer",
+        options=list(shapes),
+        format_func=lambda name: f"{name} ({shapes[name]})",
+        help="Where the network is cut: channels x height x width of its maps. The deepest is on top.",
+    )
+    return chosen
+
+
+def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
+    """Library, rule, seed, and how many records the library holds."""
+    here = {info.name: info for info in installed() if (info.backbone, info.layer) == (backbone, layer)}
+    options = [BUILT_IN, *(name for name in here if name != BUILT_IN)]
+    wanted = view().seed("library", BUILT_IN, lambda text: text[:60])
+    if wanted not in options:
+        options.append(wanted)
+    library = bound(
+        st.selectbox,
+        "library",
+        BUILT_IN,
+        lambda text: text[:60],
+        label="Reference library",
+        options=options,
+        help="Built-in: crops of the sample photographs, made at first use. Build your own from a folder with "
+        "`cam-explorer library build`.",
+    )
+    with st.expander("Selection of references"):
+        rule = bound(
+            st.radio,
+            "rule",
+            next(iter(RULES)),
+            one_of(RULES),
+            label="Rule",
+            options=list(RULES),
+            captions=list(RULES.values()),
+            format_func=str.capitalize,
+        )
+        seed = bound(
+            st.number_input,
+            "seed",
+            0,
+            whole(0, 9999),
+            label="Seed",
+            min_value=0,
+            max_value=9999,
+            help="Of the random order: another seed draws other references.",
+        )
+    return library, rule, seed, here[library].records if library in here else _BUILT_IN_SIZE
+
+
+def _configured(method: type[Method], limits: dict[str, int]) -> Method:
+    """The method with the options that its widgets say.
+
+    Args:
+        limits: for an option, a maximum that is lower than the declared one.
+    """
+    values = {}
+    for item in fields(method):
+        key, label = f"{method.name} {item.name}", f"{method.title}: {item.name.replace('_', ' ')}"
+        common = {"label": label, "help": item.metadata["help"]}
+        if item.default is False:
+            values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)
+            continue
+        low, high = item.metadata["low"], limits.get(item.name, item.metadata["high"])
+        if view().seed(key, item.default, whole(low, item.metadata["high"])) > high:
+            view().values[key] = high
+            st.session_state.pop(f"widget {key}", None)
+        values[item.name] = bound(
+            st.slider, key, item.default, whole(low, high), min_value=low, max_value=high, **common
+        )
+    return method(**values)

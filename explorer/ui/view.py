@@ -1,0 +1,106 @@
+"""What a visitor has chosen, kept through page switches and mirrored in the URL, so that a link restores it."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+_NONE = object()
+
+
+@dataclass
+class View:
+    """The choices of one session by key. Values come from widgets, or once from the URL, where anything can
+    stand: a value that its parser refuses gives way to the default, with a note."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def seed(self, key: str, default: Any, parse: Callable[[str], Any]) -> Any:
+        """The value chosen before, else the one in the URL, else the default."""
+        if key not in self.values:
+            raw = st.query_params.get(key)
+            value = _NONE if raw is None else parse(raw)
+            if value is REFUSED:
+                self.refused.append(key)
+            self.values[key] = default if value is _NONE or value is REFUSED else value
+        return self.values[key]
+
+    def keep(self, key: str, value: Any, default: Any, show: Callable[[Any], str] = str) -> Any:
+        """Takes a value over; it appears in the URL unless it is the default."""
+        self.values[key] = value
+        if value == default:
+            self.shown.pop(key, None)
+        else:
+            self.shown[key] = show(value)
+        return value
+
+    def publish(self) -> None:
+        """Makes the URL say what the view holds."""
+        if st.query_params.to_dict() != self.shown:
+            st.query_params.from_dict(self.shown)
+
+
+REFUSED = object()
+
+
+def view() -> View:
+    """The view of this session."""
+    return st.session_state.setdefault("view", View())
+
+
+def bound(
+    widget: Callable[..., Any],
+    key: str,
+    default: Any,
+    parse: Callable[[str], Any],
+    show: Callable[[Any], str] = str,
+    **arguments: Any,
+) -> Any:
+    """Draws a widget whose value lives in the view and in the URL.
+
+    Args:
+        widget: a streamlit widget that takes ``key``, with its label and options in ``arguments``.
+        parse: from the text in the URL to a value, or ``REFUSED``.
+        show: from a value to its text in the URL.
+    """
+    state = f"widget {key}"
+    value = view().seed(key, default, parse)
+    if state not in st.session_state:
+        st.session_state[state] = value
+    return view().keep(key, widget(key=state, **arguments), default, show)
+
+
+def one_of(options: Collection[str]) -> Callable[[str], Any]:
+    return lambda text: text if text in options else REFUSED
+
+
+def some_of(options: Collection[str]) -> Callable[[str], Any]:
+    """Comma-separated options; none of them known is refused."""
+
+    def parse(text: str) -> Any:
+        known = [part for part in dict.fromkeys(text.split(",")) if part in options]
+        return known if known or not text else REFUSED
+
+    return parse
+
+
+def whole(low: int, high: int) -> Callable[[str], Any]:
+    """A whole number from low to high."""
+
+    def parse(text: str) -> Any:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+            return REFUSED
+        return int(text) if low <= int(text) <= high else REFUSED
+
+    return parse
+
+
+def flag(text: str) -> Any:
+    return {"yes": True, "no": False}.get(text, REFUSED)
+
+
+def show_flag(value: bool) -> str:
+    return "yes" if value else "no"
