@@ -21,8 +21,6 @@ from explorer.methods import Attribution, Method, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
 
-_ALL = 100_000
-
 
 class Progress(Protocol):
     """Who is told how the work goes; either call may raise to stop it."""
@@ -64,6 +62,12 @@ class Request:
     seed: int = 0
     levels: tuple[int, ...] = PAPER_LEVELS
     precision: Precision = "float32"
+
+
+def all_references(request: Request) -> Request:
+    """The same Libra-CAM request with the whole library."""
+    assert isinstance(request.method, LibraCAM)
+    return replace(request, method=replace(request.method, size=100_000))
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,9 +251,9 @@ class Engine:
         return probe
 
     def measure(self, picture: Picture, request: Request, progress: Progress | None = None) -> int:
-        """Measures every reference for a Libra-CAM request, so that its library size can change at no cost.
+        """Measures the references of a Libra-CAM request; returns how many are measured by now.
 
-        Returns how many there are.
+        With ``all_references`` of a request, its library size can then change at no cost.
         """
         progress = progress or Silent()
         with self._lock:
@@ -258,10 +262,7 @@ class Engine:
             )
             probe.tick = progress.advance
             target = int(probe.logits.argmax()) if request.target is None else request.target
-            method = request.method
-            assert isinstance(method, LibraCAM)
-            everything = replace(request, method=replace(method, size=_ALL))
-            return len(self._gather(picture, everything, probe, target, progress).evidence)
+            return len(self._gather(picture, request, probe, target, progress).evidence)
 
     def _libra(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
@@ -305,7 +306,7 @@ class Engine:
         known = len(evidence) if evidence is not None else 0
         wanted = min(available, math.ceil(method.size / probe.batch) * probe.batch)
         reused = min(known, wanted)
-        progress.begin(f"{method.title}, {picture.name}", wanted - reused)
+        progress.begin(f"{method.title}, {picture.name}: measuring references", wanted - reused)
         while evidence is None or len(evidence) < wanted:
             chosen = selection.indices[known : known + probe.batch]
             more = method.evidence(probe, target, library.activations(chosen))

@@ -1,5 +1,6 @@
 """Long work as jobs: keyed by content, shared between waiters, cancelled when nobody waits."""
 
+import atexit
 import heapq
 import itertools
 import logging
@@ -44,7 +45,7 @@ class Job(Generic[T]):
     ``error`` is a sentence for the user.
     """
 
-    def __init__(self, key: Hashable, work: Callable[["Job[T]"], T], priority: int) -> None:
+    def __init__(self, key: tuple[Hashable, ...], work: Callable[["Job[T]"], T], priority: int) -> None:
         self.key = key
         self.priority = priority
         self.state = State.QUEUED
@@ -97,16 +98,19 @@ class Worker:
     """
 
     def __init__(self, name: str, keep: int = 256) -> None:
-        self._jobs: dict[Hashable, Job[Any]] = {}
-        self._finished: LRU[Hashable, Job[Any]] = LRU(keep)
+        self._jobs: dict[tuple[Hashable, ...], Job[Any]] = {}
+        self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(keep)
         self._queue: list[tuple[int, int, Job[Any]]] = []
         self._sequence = itertools.count()
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
 
     def submit(
         self,
-        key: Hashable,
+        key: tuple[Hashable, ...],
         work: Callable[[Job[T]], T],
         waiter: str,
         *,
@@ -127,19 +131,26 @@ class Worker:
             job._leases[waiter] = time.monotonic() + lease
             return job
 
-    def retain(self, waiter: str, keys: Set[Hashable]) -> None:
+    def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
         """Gives up the waiter's interest in all other jobs."""
         with self._changed:
             for job in self._jobs.values():
                 if job.key not in keys:
                     job._leases.pop(waiter, None)
 
-    def forget(self, key: Hashable) -> None:
+    def forget(self, key: tuple[Hashable, ...]) -> None:
         """Drops a finished job, so that the next submission runs it again."""
         with self._changed:
             self._finished.drop(key)
 
-    def finished(self, key: Hashable) -> Job[Any] | None:
+    def close(self) -> None:
+        """Stops at the next step of the running job; a thread inside torch must not outlive the interpreter."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout=10)
+
+    def finished(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
         """The finished job of this key, if it is still remembered."""
         with self._changed:
             return self._finished.get(key)
@@ -153,7 +164,7 @@ class Worker:
         self._changed.notify()
 
     def _interrupt(self, job: Job[Any]) -> None:
-        if not job.wanted:
+        if self._closing or not job.wanted:
             raise Cancelled
         if job.priority > INTERACTIVE and self._queue and self._queue[0][0] < job.priority:
             raise _Preempted
@@ -161,8 +172,10 @@ class Worker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue:
+                while not self._queue and not self._closing:
                     self._changed.wait()
+                if self._closing:
+                    return
                 _, _, job = heapq.heappop(self._queue)
             work = job._work
             assert work is not None

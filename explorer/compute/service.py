@@ -6,7 +6,7 @@ from typing import Any
 
 from explorer import images
 from explorer.backbones import Layer
-from explorer.compute.engine import Engine, Explanation, Prediction, Request
+from explorer.compute.engine import Engine, Explanation, Prediction, Request, all_references
 from explorer.compute.jobs import BACKGROUND, Job, Worker
 from explorer.images import Picture
 
@@ -55,9 +55,10 @@ class Service:
 
     def measurement(self, picture: Picture, request: Request, waiter: str) -> Job[int]:
         """All references of a Libra-CAM request measured, behind all other work."""
+        whole = all_references(request)
         return self._device.submit(
-            ("measurement", picture.digest, request),
-            lambda job: self.engine.measure(picture, request, job),
+            ("measurement", picture.digest, whole),
+            lambda job: self.engine.measure(picture, whole, job),
             waiter,
             priority=BACKGROUND,
         )

@@ -9,11 +9,12 @@ import streamlit as st
 from explorer.compute import Explanation, Job, Prediction, State
 from explorer.images import SAMPLES, Picture
 from explorer.methods import Method
+from explorer.methods.libra import LibraCAM
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import view, whole
 
-_PATIENCE = 0.2
+_PATIENCE = 0.12
 PREDICTED = -1
 
 
@@ -58,7 +59,7 @@ class Board:
 
 
 def ask(choice: Choice) -> Board:
-    """Asks for everything that the choice needs, and waits a fifth of a second at most."""
+    """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
     board = Board()
     layers = board.ask(choice.layers())
     pictures = [board.ask(job) for job in choice.pictures()]
@@ -66,13 +67,24 @@ def ask(choice: Choice) -> Board:
         for job in pictures:
             if job.result is not None:
                 _ask_row(board, job.result, choice)
-    service().retain(waiter(), set(board.jobs))
     return board
 
 
 def target_key(picture: Picture) -> str:
     """The key of a picture's class in the view: a sample by its name, so that a link can restore it."""
-    return f"class {picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+    return f"class.{picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+
+
+def measure_rest(board: Board, row: Row) -> int:
+    """Measures the references of a Libra-CAM map that are not in use, behind all other work, so that the library
+    size can change at once. Returns how many are left."""
+    for method, job, _ in row.cells:
+        if isinstance(method, LibraCAM) and job.state is State.DONE and job.result and job.result.references:
+            used = job.result.references
+            rest = service().measurement(row.picture, job.result.request, waiter())
+            board.jobs.append(rest)
+            return 0 if rest.settled else used.available - used.measured
+    return 0
 
 
 def _ask_row(board: Board, picture: Picture, choice: Choice) -> None:

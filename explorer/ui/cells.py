@@ -69,39 +69,36 @@ def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None
         with st.container(height=220, border=True):
             st.caption(f"{job.stage} …")
         return
-    request = explanation.request
     if explanation.attribution.blank is not None:
         st.warning(f"**Blank map.** {explanation.attribution.blank}")
         return
     _canvas(picture, explanation, dimmed=job.result is None)
     st.markdown(_figures(explanation, look))
-    with st.popover("Download", width="stretch"):
-        stem = f"{picture.name.rsplit('.', 1)[0]}-{request.method.name}"
-        saliency = explanation.attribution.saliency.numpy()
-        st.download_button(
-            "Picture (.png)",
-            lambda: png(overlay(picture, saliency, explanation.box, look.colour_map, look.opacity / 100)),
-            f"{stem}.png",
-            "image/png",
-            key=f"png {picture.digest} {request.method.name}",
-            on_click="ignore",
-            width="stretch",
-        )
-        st.download_button(
-            "Map (.npy)",
-            lambda: _npy(saliency),
-            f"{stem}.npy",
-            "application/octet-stream",
-            key=f"npy {picture.digest} {request.method.name}",
-            on_click="ignore",
-            width="stretch",
-        )
-        st.download_button(
-            "Manifest (.json)",
-            lambda: json.dumps(manifest([explanation]), indent=1),
-            f"{stem}.json",
-            "application/json",
-            key=f"json {picture.digest} {request.method.name}",
+    _downloads(picture, explanation, look)
+
+
+def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
+    """The files of one map, made when the popover opens: what is registered at every poll can be gone at a click."""
+    method = explanation.request.method.name
+    popover = st.popover(
+        "Download", width="stretch", key=f"download {picture.digest} {method}", on_change="rerun"
+    )
+    if not popover.open:
+        return
+    stem = f"{picture.name.rsplit('.', 1)[0]}-{method}"
+    saliency = explanation.attribution.saliency.numpy()
+    files: dict[str, tuple[str, str, str | bytes]] = {
+        "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
+        "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
+        "Manifest (.json)": ("json", "application/json", json.dumps(manifest([explanation]), indent=1)),
+    }
+    for label, (suffix, kind, content) in files.items():
+        popover.download_button(
+            label,
+            content,
+            f"{stem}.{suffix}",
+            kind,
+            key=f"{suffix} {picture.digest} {method}",
             on_click="ignore",
             width="stretch",
         )
@@ -131,7 +128,6 @@ def calibration_block(row: Row, look: Look) -> None:
         calibration_chart(curves, look.cut, gain=gain == "gain"),
         key=f"curves {row.picture.digest}",
         config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
-        theme=None,
     )
     st.caption(
         "The lowest values of each map are removed step by step. A star marks the recommended cut, where the "
@@ -189,6 +185,12 @@ def _npy(saliency: np.ndarray) -> bytes:
     buffer = BytesIO()
     np.save(buffer, saliency, allow_pickle=False)
     return buffer.getvalue()
+
+
+@lru_cache(maxsize=8)
+def _png(picture: Picture, explanation: Explanation, colour_map: str, opacity: int) -> bytes:
+    saliency = explanation.attribution.saliency.numpy()
+    return png(overlay(picture, saliency, explanation.box, colour_map, opacity / 100))
 
 
 @lru_cache(maxsize=24)

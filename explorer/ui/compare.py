@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from explorer.ui.board import Board, Row, ask
+from explorer.ui.board import Board, Row, ask, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import calibration_block, map_cell, picture_cell, target_choice
 from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of, view
 
 _COLUMNS = 4
@@ -13,12 +14,14 @@ _COLUMNS = 4
 
 def show(choice: Choice, look: Look) -> None:
     """Draws the page; it polls only while something is being made."""
-    polling = ask(choice).pending
-    st.fragment(_wall, run_every=0.5 if polling else None)(choice, look, polling)
+    boards = [ask(choice)]
+    polling = boards[0].pending
+    st.fragment(_wall, run_every=0.5 if polling else None)(choice, look, polling, boards)
 
 
-def _wall(choice: Choice, look: Look, polling: bool) -> None:
-    board = ask(choice)
+def _wall(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None:
+    """Draws what has been asked for just now, or on a rerun of its own asks again."""
+    board = asked.pop() if asked else ask(choice)
     report(board, choice)
     for row in board.rows:
         _row(row, choice, look)
@@ -30,7 +33,7 @@ def _wall(choice: Choice, look: Look, polling: bool) -> None:
             names = {row.picture.digest[:12]: row for row in drawn}
             chosen = bound(
                 st.segmented_control,
-                "curves of",
+                "curves",
                 next(iter(names)),
                 one_of(names),
                 label="Picture",
@@ -39,6 +42,7 @@ def _wall(choice: Choice, look: Look, polling: bool) -> None:
             )
             row = names.get(chosen, row)
         calibration_block(row, look)
+        measure_rest(board, row)
     settle(board, polling)
 
 
@@ -51,17 +55,34 @@ def report(board: Board, choice: Choice) -> None:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
     if not choice.samples and not choice.uploads:
         st.info("Choose a sample or upload a photograph in the sidebar.")
+    with st.container(height=64, border=False):
+        _status(board, choice)
+
+
+def _status(board: Board, choice: Choice) -> None:
+    """What is being made, or what the results were made with; of one height, so that nothing jumps."""
     job = board.running
-    if job is None:
+    if job is not None:
+        waiting = sum(not other.settled for other in board.jobs) - 1
+        text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
+        text += f"; {waiting} more waiting" if waiting else ""
+        st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=text)
         return
-    waiting = sum(not other.settled for other in board.jobs) - 1
-    text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
-    text += f"; {waiting} more waiting" if waiting else ""
-    st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=text)
+    request, layers = choice.request, choice.layers().result
+    if layers:
+        layer = next((layer for layer in layers if layer.name == request.layer), layers[-1])
+        parts = [request.backbone, f"layer {layer.name} ({layer.shape})"]
+        if any(method.needs_references for method in choice.methods):
+            parts.append(f"{request.library} library")
+        parts.append(f"{len(request.levels)} calibration levels")
+        if request.precision != "float32":
+            parts.append(f"quick, not exact ({request.precision})")
+        st.caption(" · ".join(parts))
 
 
 def settle(board: Board, polling: bool) -> None:
-    """Keeps the URL true, and starts or stops the polling when what is pending has changed."""
+    """Lets go of what is no longer shown, keeps the URL true, and starts or stops the polling."""
+    service().retain(waiter(), set(board.jobs))
     view().publish()
     if board.pending != polling:
         st.rerun()

@@ -1,5 +1,7 @@
 """The entry of the page: navigation, the shared controls, the chosen page."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from explorer.ui import compare, lab
@@ -7,15 +9,21 @@ from explorer.ui.canvas import Look, look_bar
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
 
+_HERE = Path(__file__).resolve().parent
+# In a checkout the assets lie beside the package, in an installed package inside it.
+_ASSETS = next(path for path in (_HERE.parent / "assets", _HERE.parents[1] / "assets") if path.is_dir())
+
 
 def run() -> None:
     """Draws the explorer; called once for each run of the script."""
-    st.set_page_config("CAM Explorer", ":material/target:", layout="wide")
+    st.set_page_config("CAM Explorer", _ASSETS / "icon.svg", layout="wide")
+    st.logo(_ASSETS / "logo.svg", size="large")
     pages = [
         st.Page(lambda: compare.show(choice, look), title="Compare", url_path="compare", default=True),
         st.Page(lambda: lab.show(choice, look), title="Libra lab", url_path="lab"),
     ]
     page = st.navigation(pages, position="top")
+    st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
     with st.sidebar:
         choice: Choice = controls()
     if view().refused:

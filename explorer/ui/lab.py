@@ -12,18 +12,17 @@ from explorer.library import Library
 from explorer.methods.libra import LibraCAM
 from explorer.render.charts import gains_chart
 from explorer.render.overlay import jpeg
-from explorer.ui.board import Board, Row, ask
+from explorer.ui.board import Board, Row, ask, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import calibration_block, map_cell, picture_cell, target_choice
 from explorer.ui.compare import report, settle
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of
 
 _GALLERY = """
 <style>
 .cam-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; margin: 0;
-  padding: 0; list-style: none; }
+  padding: 0 !important; list-style: none; }
 .cam-gallery li { margin: 0; padding: .4rem; border: 1px solid rgba(128,128,128,.35); border-radius: .5rem;
   font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
 .cam-gallery li.rejected img { filter: grayscale(1) opacity(.55); }
@@ -37,12 +36,14 @@ def show(choice: Choice, look: Look) -> None:
     if not any(isinstance(method, LibraCAM) for method in choice.methods):
         st.info("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
         return
-    polling = ask(choice).pending
-    st.fragment(_lab, run_every=0.5 if polling else None)(choice, look, polling)
+    boards = [ask(choice)]
+    polling = boards[0].pending
+    st.fragment(_lab, run_every=0.5 if polling else None)(choice, look, polling, boards)
 
 
-def _lab(choice: Choice, look: Look, polling: bool) -> None:
-    board = ask(choice)
+def _lab(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None:
+    """Draws what has been asked for just now, or on a rerun of its own asks again."""
+    board = asked.pop() if asked else ask(choice)
     report(board, choice)
     if board.rows:
         row = _chosen(board.rows)
@@ -59,7 +60,12 @@ def _lab(choice: Choice, look: Look, polling: bool) -> None:
         if explanation is not None and explanation.references is not None:
             with right:
                 _summary(explanation, explanation.references)
-                _measure(board, row, explanation)
+                left_over = measure_rest(board, row)
+                st.caption(
+                    f"Measuring {left_over} other references in the background."
+                    if left_over
+                    else "All references are measured: the library size changes the map at once."
+                )
             st.subheader("Threshold calibration", anchor=False)
             calibration_block(row, look)
             st.subheader("References", anchor=False)
@@ -73,7 +79,7 @@ def _chosen(rows: list[Row]) -> Row:
     names = {row.picture.digest[:12]: row for row in rows}
     chosen = bound(
         st.segmented_control,
-        "lab picture",
+        "lab",
         next(iter(names)),
         one_of(names),
         label="Picture",
@@ -94,7 +100,6 @@ def _summary(explanation: Explanation, used: ReferencesUsed) -> None:
         ),
         key="gains",
         config={"displaylogo": False},
-        theme=None,
     )
     info = used.library.info
     rule = (
@@ -104,18 +109,6 @@ def _summary(explanation: Explanation, used: ReferencesUsed) -> None:
         else f"{used.qualified} pictures meet the rule."
     )
     st.caption(f"Library {info.name}: {info.records} records, {info.source}. {rule}")
-
-
-def _measure(board: Board, row: Row, explanation: Explanation) -> None:
-    """Measures the other references behind all other work, so that the size slider answers at once."""
-    used = explanation.references
-    assert used is not None
-    if used.measured >= used.available:
-        st.caption("All references are measured: the library size changes the map at once.")
-        return
-    job = board.ask(service().measurement(row.picture, explanation.request, waiter()))
-    if not job.settled:
-        st.caption(f"Measuring the other references in the background: {job.done} of {job.total}.")
 
 
 def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:

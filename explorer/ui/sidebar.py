@@ -145,14 +145,14 @@ def _layer(backbone: str) -> str | None:
     job.wait(0.1)
     if job.result is None:
         st.selectbox("Layer", ["end of the feature extractor"], disabled=True, key="layers to come")
-        wanted = view().seed(f"layer {backbone}", None, lambda text: text[:120])
+        wanted = view().seed(f"layer.{backbone}", None, lambda text: text[:120])
         return None if wanted is None else str(wanted)
     shapes = {layer.name: layer.shape for layer in reversed(job.result)}
     default = next(iter(shapes))
-    key = f"layer {backbone}"
+    key = f"layer.{backbone}"
     if view().seed(key, default, one_of(shapes)) not in shapes:
         view().values[key] = default
-    chosen = bound(
+    return bound(
         st.selectbox,
         key,
         default,
@@ -162,7 +162,6 @@ def _layer(backbone: str) -> str | None:
         format_func=lambda name: f"{name} ({shapes[name]})",
         help="Where the network is cut: channels x height x width of its maps. The deepest is on top.",
     )
-    return chosen
 
 
 def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
@@ -214,7 +213,7 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
     """
     values = {}
     for item in fields(method):
-        key, label = f"{method.name} {item.name}", f"{method.title}: {item.name.replace('_', ' ')}"
+        key, label = f"{method.name}.{item.name}", f"{method.title}: {item.name.replace('_', ' ')}"
         common = {"label": label, "help": item.metadata["help"]}
         if item.default is False:
             values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)

@@ -14,6 +14,7 @@ class View:
     """The choices of one session by key. Values come from widgets, or once from the URL, where anything can
     stand: a value that its parser refuses gives way to the default, with a note."""
 
+    asked: dict[str, str] = field(default_factory=lambda: st.query_params.to_dict())
     values: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -21,7 +22,7 @@ class View:
     def seed(self, key: str, default: Any, parse: Callable[[str], Any]) -> Any:
         """The value chosen before, else the one in the URL, else the default."""
         if key not in self.values:
-            raw = st.query_params.get(key)
+            raw = self.asked.pop(key, None)
             value = _NONE if raw is None else parse(raw)
             if value is REFUSED:
                 self.refused.append(key)
@@ -38,9 +39,10 @@ class View:
         return value
 
     def publish(self) -> None:
-        """Makes the URL say what the view holds."""
-        if st.query_params.to_dict() != self.shown:
-            st.query_params.from_dict(self.shown)
+        """Makes the URL say what the view holds, and what the link asked for and nobody has looked at yet."""
+        wanted = self.asked | self.shown
+        if st.query_params.to_dict() != wanted:
+            st.query_params.from_dict(wanted)
 
 
 REFUSED = object()

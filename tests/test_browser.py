@@ -1,0 +1,292 @@
+"""What a person does and sees, in a real browser against a real server."""
+
+import base64
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Error, expect, sync_playwright
+
+from explorer import images
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 45_000
+DRAWN = 'canvas[data-cell^="look"][data-look]'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The explorer on a port of its own with an empty home."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = {**os.environ, "EXPLORER_HOME": str(tmp_path_factory.mktemp("home"))}
+    options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _await_health(process, port, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _await_health(process, port, log):
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
+            return
+        except OSError:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        except Error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, server):
+    """Opens a page of the explorer; the test fails on any script error in it."""
+    contexts, faults = [], []
+
+    def open_page(path="/", **context):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(server + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def photograph(identifier, size=None):
+    image = images.sample(identifier).image
+    buffer = io.BytesIO()
+    (image.resize(size) if size else image).save(buffer, "JPEG", quality=92)
+    return {"name": f"{identifier}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+
+
+def settled(page, maps):
+    """Waits until so many maps are drawn, none of them dimmed, and nothing is being made."""
+    expect(page.locator(DRAWN)).to_have_count(maps, timeout=PATIENCE)
+    expect(page.locator("figure.dimmed")).to_have_count(0, timeout=PATIENCE)
+    expect(page.get_by_test_id("stProgress")).to_have_count(0, timeout=PATIENCE)
+
+
+def fingerprint(cell):
+    """A digest of the pixels of a canvas."""
+    return cell.evaluate("canvas => canvas.toDataURL()")
+
+
+def test_first_page_explains_a_sample(visit):
+    page = visit()
+    settled(page, 2)
+    expect(page.get_by_role("img", name="Libra-CAM map for tiger cat on chelsea").first).to_be_visible()
+    expect(page.get_by_text("at the recommended cut").first).to_be_visible()
+
+
+def test_main_job(visit, tmp_path):
+    """Two uploads, two methods, a bad file, the library size, the cut, a download and a restored link."""
+    page = visit()
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        [
+            photograph("coffee"),
+            photograph("rocket", (300, 460)),
+            {"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture at all"},
+        ]
+    )
+    expect(page.get_by_text("notes.jpg").and_(page.get_by_text("no JPEG, PNG or WebP"))).to_be_visible()
+    page.get_by_role("button", name="Chelsea").click()
+    settled(page, 4)
+    expect(page.get_by_role("img", name="Grad-CAM map for espresso on coffee.jpg").first).to_be_visible()
+
+    libra = page.locator(DRAWN).nth(3)
+    before = fingerprint(libra)
+    size = page.get_by_role("slider", name="Libra-CAM: size")
+    for key in ("Home", "ArrowRight", "ArrowRight"):
+        size.press(key)
+    expect(page).to_have_url(re.compile(r"libra-cam\.size=3"), timeout=PATIENCE)
+    settled(page, 4)
+    assert fingerprint(page.locator(DRAWN).nth(3)) != before
+
+    page.get_by_label("At the cut").check(force=True)
+    cell = page.locator(DRAWN).first
+    expect(cell).to_have_attribute("data-look", "cut/inferno/55/recommended")
+    cut = page.get_by_label("Area removed")
+    cut.fill("85")
+    expect(cell).to_have_attribute("data-look", "cut/inferno/55/85")
+    assert float(cell.get_attribute("data-removed")) == pytest.approx(0.85, abs=0.02)
+
+    page.get_by_role("button", name="Download").first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Map (.npy)").click()
+    download.value.save_as(tmp_path / "map.npy")
+    saliency = np.load(tmp_path / "map.npy", allow_pickle=False)
+    assert saliency.shape == (224, 224)
+    assert saliency.dtype == np.float32
+    assert (saliency.min(), saliency.max()) == (0, 1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Manifest (.json)").click()
+    [entry] = json.loads(Path(download.value.path()).read_text())["explanations"]
+    assert entry["method"]["name"] == "grad-cam"
+
+
+def test_link_restores_the_view(visit):
+    page = visit("/?samples=coffee&methods=grad-cam%2B%2B%2Clibra-cam&libra-cam.size=7&class.coffee=504")
+    settled(page, 2)
+    expect(page.get_by_role("img", name="Grad-CAM++ map for coffee mug on coffee").first).to_be_visible()
+    page.get_by_label("Heat map").check(force=True)
+    page.get_by_label("Colour map").select_option("viridis")
+    page.get_by_label("Area removed").fill("40")
+    first = page.locator(DRAWN).first
+    expect(first).to_have_attribute("data-look", "heat/viridis/55/40")
+    expect(page).to_have_url(re.compile("look=heat-viridis-55-40"), timeout=PATIENCE)
+    settled(page, 2)
+
+    again = visit("/" + page.url.split("/", 3)[3])
+    settled(again, 2)
+    expect(again.locator(DRAWN).first).to_have_attribute("data-look", "heat/viridis/55/40")
+    expect(again.get_by_role("slider", name="Libra-CAM: size")).to_have_value("7")
+    for position in range(2):
+        assert fingerprint(again.locator(DRAWN).nth(position)) == fingerprint(
+            page.locator(DRAWN).nth(position)
+        )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "backbone=../../etc/passwd",
+        "libra-cam.size=999999999999999999999",
+        "methods=%3Cscript%3Ealert(1)%3C/script%3E",
+        "samples=..%2F..%2Fsecret",
+        "class.chelsea=100000",
+        "seed=-1",
+        "rule=none",
+        "look=%27%3Balert(1)-x-999-999",
+        "layer.efficientnet_lite0=nowhere",
+    ],
+)
+def test_hostile_links_give_the_defaults(visit, query):
+    page = visit(f"/?{query}")
+    settled(page, 2)
+    expect(page.get_by_role("img", name="Libra-CAM map for tiger cat on chelsea").first).to_be_visible()
+
+
+def test_overlay_is_drawn_in_the_browser(visit):
+    """Opacity, colours and cut are drawn without a message to the server until the control is let go."""
+    page = visit()
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.reload()
+    settled(page, 2)
+    cell = page.locator(DRAWN).first
+    sent.clear()
+    for opacity in (10, 35, 80):
+        page.get_by_label("Opacity").evaluate(
+            """(input, value) => { input.value = value; input.dispatchEvent(new Event("input", {bubbles: true})) }""",
+            opacity,
+        )
+        expect(cell).to_have_attribute("data-look", f"overlay/inferno/{opacity}/recommended")
+    assert not sent
+
+
+def test_heat_map_lies_on_the_crop_of_any_shape(visit):
+    """The map's colours stand inside the crop and nowhere else, on a wide and on a tall picture."""
+    page = visit("/?methods=grad-cam")
+    settled(page, 1)
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        [photograph("coffee", (900, 300)), photograph("astronaut", (300, 700))]
+    )
+    page.get_by_role("button", name="Chelsea").click()
+    settled(page, 2)
+    page.get_by_label("Heat map").check(force=True)
+    page.get_by_label("Colour map").select_option("greys")
+    for position, (width, height) in enumerate([(300, 700), (900, 300)]):
+        cell = page.locator(DRAWN).nth(position)
+        expect(cell).to_have_attribute("data-look", "heat/greys/55/recommended")
+        png = cell.evaluate("canvas => canvas.toDataURL().split(',')[1]")
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int)
+        grey = np.ptp(shown, axis=2) <= 2
+        short = min(width, height)
+        half_width, half_height = 0.4375 * short / width, 0.4375 * short / height
+        rows = np.linspace(0, 1, shown.shape[0])[:, None]
+        columns = np.linspace(0, 1, shown.shape[1])[None]
+        margin = 0.04
+        inside = (abs(rows - 0.5) < half_height - margin) & (abs(columns - 0.5) < half_width - margin)
+        outside = (abs(rows - 0.5) > half_height + margin) | (abs(columns - 0.5) > half_width + margin)
+        assert grey[inside].mean() > 0.9
+        assert grey[outside].mean() < 0.5
+
+
+def test_libra_lab(visit):
+    page = visit("/lab?libra-cam.size=12")
+    expect(page.get_by_text("of 12 references kept")).to_be_visible()
+    expect(page.get_by_text("All references are measured")).to_be_visible()
+    items = page.locator(".cam-gallery li")
+    expect(items).to_have_count(12)
+    kept = page.locator(".cam-gallery li.kept").count()
+    expect(page.get_by_text(f"{kept} of 12 references kept")).to_be_visible()
+    page.get_by_role("slider", name="Libra-CAM: size").press("End")
+    expect(page.get_by_text("of 100 references kept")).to_be_visible()
+    expect(items).to_have_count(100)
+
+
+def test_choices_survive_a_change_of_page(visit):
+    page = visit("/?samples=coffee&class.coffee=504")
+    settled(page, 2)
+    page.get_by_role("link", name="Libra lab").click()
+    expect(page.get_by_text("references kept")).to_be_visible()
+    expect(page.get_by_role("img", name="Libra-CAM map for coffee mug on coffee").first).to_be_visible()
+    for part in ("samples=coffee", "class.coffee=504"):
+        expect(page).to_have_url(re.compile(re.escape(part)), timeout=PATIENCE)
+
+
+def test_offline_backbone_says_what_to_do(visit):
+    page = visit("/?backbone=vgg11")
+    expect(page.get_by_text("The weights of vgg11 are not on this machine")).to_be_visible()
+    expect(page.get_by_test_id("stFileUploaderDropzoneInput")).to_be_enabled()
+    expect(page.get_by_role("combobox", name="Backbone")).to_be_enabled()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone(visit, scheme):
+    """Nothing is wider than a phone, and the map is there."""
+    page = visit("/", viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    settled(page, 2)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
