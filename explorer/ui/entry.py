@@ -26,12 +26,11 @@ def run() -> None:
     st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
     with st.sidebar:
         choice: Choice = controls()
-    if view().refused:
-        st.warning(
-            f"The link holds values that are not known here, so defaults stand in: {', '.join(view().refused)}."
-        )
+    notice = st.empty()
     look = _look()
     page.run()
+    if refused := view().refused:
+        notice.warning(f"The link holds values that are not known here; defaults stand in: {', '.join(refused)}.")
     view().publish()
 
 

@@ -1,0 +1,94 @@
+"""Speed of explaining, as ratios to plain forward passes of the same network in the same run.
+
+    python benchmarks/speed.py
+
+Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torchvision
+
+from explorer import Probe, calibrate, sample
+from explorer.backbones import Backbone, load
+from explorer.backbones.preprocessing import from_torchvision
+from explorer.methods import find
+from explorer.methods.libra import LibraCAM
+
+REFERENCES, LEVELS = 30, 10
+
+
+def random_resnet50() -> Backbone:
+    """ResNet-50 with seeded random weights: the cost is that of the published ones."""
+    torch.manual_seed(0)
+    entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+    model = torchvision.models.resnet50()
+    return Backbone(
+        "resnet50 (random)", model, from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
+    )
+
+
+def ratio(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float, float]:
+    """Median seconds of both, and their ratio, from interleaved rounds after one warm-up each."""
+    times: dict[Callable[[], object], list[float]] = {ours: [], plain: []}
+    ours(), plain()
+    for number in range(rounds):
+        for work in (ours, plain) if number % 2 else (plain, ours):
+            started = time.perf_counter()
+            work()
+            times[work].append(time.perf_counter() - started)
+    first, second = (statistics.median(times[work]) for work in (ours, plain))
+    return first, second, first / second
+
+
+@torch.inference_mode()
+def forwards(backbone: Backbone, image: torch.Tensor, count: int, batch: int) -> None:
+    """So many plain forward passes in batches of this size."""
+    for start in range(0, count, batch):
+        size = min(batch, count - start)
+        images = image.expand(size, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        backbone(images)
+
+
+def measure(backbone: Backbone, rounds: int) -> None:
+    """Prints the ratios of one network, with the limits that they must keep."""
+    cut = backbone.cut()
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+    target = int(Probe(cut, image).logits.argmax())
+    shape = (REFERENCES, cut.layer.channels, cut.layer.height, cut.layer.width)
+    references = torch.rand(shape, generator=torch.Generator().manual_seed(0)).half()
+
+    def grad_cam() -> None:
+        find("grad-cam")()(Probe(cut, image), target)
+
+    def libra_cam() -> None:
+        probe = Probe(cut, image)
+        attribution = LibraCAM(size=REFERENCES)(probe, target, references)
+        calibrate(probe, attribution.saliency, target, tuple(range(0, 100, 100 // LEVELS)))
+
+    def one_pass() -> None:
+        forwards(backbone, image, 1, 1)
+
+    def same_passes() -> None:
+        for count in (1, REFERENCES, LEVELS):
+            forwards(backbone, image, count, 16)
+
+    for name, ours, plain, limit, count in (
+        ("Grad-CAM / 1 forward", grad_cam, one_pass, 1.1, 5 * rounds),
+        (f"Libra-CAM / {1 + REFERENCES + LEVELS} forwards", libra_cam, same_passes, 1.15, rounds),
+    ):
+        first, second, quotient = ratio(ours, plain, count)
+        print(f"{backbone.name:20} {name:28} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
+
+
+def main() -> None:
+    print(f"{'network':20} {'work':28} {'ours, s':>8} {'plain':>8} {'ratio':>6} {'limit':>6}")
+    measure(load("efficientnet_lite0"), 21)
+    measure(random_resnet50(), 7)
+
+
+if __name__ == "__main__":
+    main()

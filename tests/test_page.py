@@ -1,0 +1,201 @@
+"""The state of the page, without a browser."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from explorer import Request, images
+from explorer.compute import Engine
+from explorer.methods.base import from_signed
+from explorer.methods.gradient import GradCAM
+from explorer.methods.libra import LibraCAM
+from explorer.ui.state import service
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def visit():
+    """Opens the explorer with a query, and runs it until nothing is pending."""
+
+    def open_page(**query):
+        app = AppTest.from_file("../app.py", default_timeout=120)
+        app.query_params.update({key.replace("__", "."): value for key, value in query.items()})
+        return settle(app.run())
+
+    return open_page
+
+
+def settle(app):
+    """Reruns the script after each batch of jobs, as the polling fragment does, until none is left."""
+    for _ in range(100):
+        assert not app.exception
+        jobs = [*service()._decoder._jobs.values(), *service()._device._jobs.values()]
+        if not jobs and not app.get("progress"):
+            return app
+        for job in jobs:
+            assert job.wait(120)
+        app.run()
+    raise AssertionError("the page did not settle")
+
+
+def drawn(app, kind="map"):
+    """What the canvas components of a kind were given."""
+    found = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    return [data for data in found if data["kind"] == kind]
+
+
+def link(app):
+    """The query of the page's address."""
+    return {key: "".join(app.query_params[key]) for key in app.query_params}
+
+
+def chart(app):
+    return json.loads(app.get("plotly_chart")[0].proto.spec)
+
+
+def jpeg(identifier, size):
+    buffer = io.BytesIO()
+    images.sample(identifier).image.resize(size).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_first_page_explains_a_sample(visit):
+    app = visit()
+    assert not app.error
+    assert [data["alt"] for data in drawn(app)[:2]] == [
+        "Grad-CAM map for tiger cat on chelsea",
+        "Libra-CAM map for tiger cat on chelsea",
+    ]
+    assert not dict(app.query_params)
+
+
+def test_the_page_shows_the_numbers_of_the_engine(visit):
+    app = visit(methods="libra-cam", **{"libra-cam__size": "9"})
+    explanation = Engine().explain(images.sample("chelsea"), Request(method=LibraCAM(size=9)))
+    [data, _] = drawn(app)
+    expected = np.rint(255 * explanation.attribution.saliency.numpy()).astype(np.uint8)
+    assert data["recommended"] == explanation.calibration.cut / 100
+    assert np.frombuffer(base64.b64decode(data["values"]), np.uint8).tolist() == expected.ravel().tolist()
+    [curve, _] = chart(app)["data"]
+    assert curve["y"] == pytest.approx(list(explanation.calibration.probabilities), abs=1e-5)
+
+
+def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
+    app = visit()
+    app.button_group(key="widget methods").set_value(["grad-cam++", "libra-cam"])
+    app.button_group(key="widget samples").set_value(["coffee"])
+    app.toggle(key="widget fine").set_value(True)
+    app.number_input(key="widget seed").set_value(4)
+    app.slider(key="widget libra-cam.size").set_value(12)
+    settle(app.run())
+    app.selectbox(key="widget class.coffee").set_value(504)
+    app.selectbox(key="widget layer.efficientnet_lite0").set_value("conv_head")
+    app.session_state["look bar"] = {
+        "look": {"view": "cut", "colour_map": "viridis", "opacity": 40, "cut": 65}
+    }
+    settle(app.run())
+    assert link(app) == {
+        "methods": "grad-cam++,libra-cam",
+        "samples": "coffee",
+        "fine": "yes",
+        "seed": "4",
+        "libra-cam.size": "12",
+        "class.coffee": "504",
+        "layer.efficientnet_lite0": "conv_head",
+        "look": "cut-viridis-40-65",
+    }
+    again = visit(**link(app))
+    assert drawn(again) == drawn(app)
+    assert drawn(again, "look")[0]["look"] == {
+        "view": "cut",
+        "colour_map": "viridis",
+        "opacity": 40,
+        "cut": 65,
+    }
+    assert link(again) == link(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backbone", "../../etc/passwd"),
+        ("libra-cam.size", "9" * 30),
+        ("libra-cam.size", "٣"),
+        ("methods", "<script>"),
+        ("samples", "../secret"),
+        ("class.chelsea", "100000"),
+        ("seed", "-1"),
+        ("rule", "__class__"),
+        ("fine", "1"),
+        ("layer.efficientnet_lite0", "nowhere"),
+    ],
+)
+def test_refused_values_of_a_link_are_named(visit, key, value):
+    app = visit(**{key: value})
+    assert any(key in warning.value and "default" in warning.value for warning in app.warning)
+    assert [data["alt"] for data in drawn(app)[:2]] == [data["alt"] for data in drawn(visit())[:2]]
+    assert key not in app.query_params
+
+
+def test_bad_upload_loses_nothing(visit):
+    app = visit()
+    before = drawn(app)
+    app.file_uploader[0].set_value(
+        [("a*b`.jpg", b"text", "image/jpeg"), ("wide.jpg", jpeg("coffee", (640, 200)), "image/jpeg")]
+    )
+    settle(app.run())
+    [error] = app.error
+    assert "no JPEG, PNG or WebP" in error.value
+    assert [data["alt"].rsplit(" ", 1)[1] for data in drawn(app)[:4]] == ["wide.jpg"] * 2 + ["chelsea"] * 2
+    assert all(data in drawn(app) for data in before[:2])
+
+
+def test_unknown_backbone_is_refused_and_the_page_stays_usable(visit):
+    app = visit(backbone="timm:no-such-net")
+    assert any("no-such-net" in error.value for error in app.error)
+    assert not drawn(app)
+    app.selectbox(key="widget backbone").set_value("efficientnet_lite0")
+    settle(app.run())
+    assert not app.error
+    assert len(drawn(app)) == 4
+
+
+def test_a_blank_map_says_why(visit, monkeypatch):
+    monkeypatch.setattr(GradCAM, "__call__", _silent)
+    app = visit(methods="grad-cam", samples="motorcycle")
+    [warning] = app.warning
+    assert "Blank map" in warning.value
+    assert "Choose" in warning.value
+    assert not drawn(app)
+
+
+def _silent(self, probe, target, references=None):
+    return from_signed(-probe.activation.sum(0), probe)
+
+
+def test_chosen_cut_is_marked_in_the_chart(visit):
+    app = visit(look="overlay-inferno-55-30", samples="coffee")
+    assert [shape["x0"] for shape in chart(app)["layout"]["shapes"]] == [30]
+    assert any("at the cut, 30 % removed" in text.value for text in app.markdown)
+    assert not chart(visit(samples="coffee"))["layout"].get("shapes")
+
+
+def test_no_method_and_no_picture_are_explained(visit):
+    app = visit()
+    app.button_group(key="widget methods").set_value([])
+    app.button_group(key="widget samples").set_value([])
+    settle(app.run())
+    assert len(app.info) == 2
+
+
+def test_session_state_holds_no_maps_and_no_models(visit):
+    app = visit()
+    for value in app.session_state._state.filtered_state.values():
+        assert not isinstance(value, np.ndarray | Image.Image)
+        assert "Tensor" not in repr(value)
