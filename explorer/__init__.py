@@ -7,7 +7,7 @@ explanation = explain("photo.jpg", method="libra-cam")
 from functools import cache
 from pathlib import Path
 
-from explorer.backbones import DEFAULT_BACKBONE, Backbone
+from explorer.backbones import DEFAULT_BACKBONE, Backbone, Opaque, Preprocessing
 from explorer.calibration import Calibration, calibrate, cut_map
 from explorer.compute import Engine, Explanation, Request
 from explorer.errors import ExplorerError
@@ -23,7 +23,9 @@ __all__ = [
     "Engine",
     "Explanation",
     "ExplorerError",
+    "Opaque",
     "Picture",
+    "Preprocessing",
     "Probe",
     "Request",
     "calibrate",
@@ -38,7 +40,7 @@ def explain(
     photo: str | Path | Picture,
     *,
     method: str | Method = "libra-cam",
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | Backbone = DEFAULT_BACKBONE,
     layer: str | None = None,
     target: int | None = None,
     library: str = BUILT_IN,
@@ -48,6 +50,7 @@ def explain(
     Args:
         photo: a path, or a picture from ``load`` or ``sample``.
         method: a registered name, or a method with its options.
+        backbone: a registered name, or a backbone of your own.
         target: class index; None for the predicted class.
 
     Raises:
@@ -55,8 +58,10 @@ def explain(
     """
     picture = photo if isinstance(photo, Picture) else load(Path(photo))
     chosen = find(method)() if isinstance(method, str) else method
-    request = Request(backbone, layer, chosen, target, library)
-    return _engine().explain(picture, request)
+    if isinstance(backbone, Backbone):
+        _engine().add(backbone)
+        backbone = backbone.name
+    return _engine().explain(picture, Request(backbone, layer, chosen, target, library))
 
 
 @cache

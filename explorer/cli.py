@@ -3,8 +3,9 @@
 import argparse
 import json
 import sys
+import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -122,7 +123,21 @@ def _serve(arguments: argparse.Namespace) -> None:
     from streamlit.web import cli as streamlit
 
     page = Path(__file__).parent / "ui" / "entry.py"
-    sys.exit(streamlit.main(["run", str(page), *arguments.streamlit_options]))
+    sys.exit(streamlit.main(["run", str(page), *_settings(), *arguments.streamlit_options]))
+
+
+def _settings() -> Iterator[str]:
+    """The settings of the page as flags: streamlit itself finds them only when started in a checkout."""
+    here = Path(__file__).resolve().parent
+    # In a checkout the settings lie beside the package, in an installed package inside it.
+    folder = next(path for path in (here / "settings", here.parent / ".streamlit") if path.is_dir())
+    sections = [("", tomllib.loads((folder / "config.toml").read_text("utf-8")))]
+    for prefix, values in sections:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                sections.append((f"{prefix}{name}.", value))
+            else:
+                yield f"--{prefix}{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def _explain(arguments: argparse.Namespace) -> None:

@@ -126,7 +126,8 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def normalise(maps: Tensor) -> Tensor:
     """Each map (..., h, w) to [0, 1] by its minimum and maximum; a constant or non-finite map to zeros."""
-    low = maps.amin((-2, -1), keepdim=True)
-    span = maps.amax((-2, -1), keepdim=True) - low
+    low, high = maps.flatten(-2).aminmax(dim=-1)
+    span = high - low
     usable = torch.isfinite(span) & (span > 0)
-    return torch.where(usable, (maps - low) / torch.where(usable, span, 1), 0)
+    scaled = (maps - low[..., None, None]) / span[..., None, None]
+    return scaled if usable.all() else scaled.where(usable[..., None, None], 0)

@@ -137,7 +137,7 @@ def test_main_job(visit, tmp_path):
 
     libra = page.locator(DRAWN).nth(3)
     before = fingerprint(libra)
-    size = page.get_by_role("slider", name="Libra-CAM: size")
+    size = page.get_by_role("slider", name="Libra-CAM: library size")
     for key in ("Home", "ArrowRight", "ArrowRight"):
         size.press(key)
     expect(page).to_have_url(re.compile(r"libra-cam\.size=3"), timeout=PATIENCE)
@@ -181,7 +181,7 @@ def test_link_restores_the_view(visit):
     again = visit("/" + page.url.split("/", 3)[3])
     settled(again, 2)
     expect(again.locator(DRAWN).first).to_have_attribute("data-look", "heat/viridis/55/40")
-    expect(again.get_by_role("slider", name="Libra-CAM: size")).to_have_value("7")
+    expect(again.get_by_role("slider", name="Libra-CAM: library size")).to_have_value("7")
     for position in range(2):
         assert fingerprint(again.locator(DRAWN).nth(position)) == fingerprint(
             page.locator(DRAWN).nth(position)
@@ -262,7 +262,7 @@ def test_libra_lab(visit):
     expect(items).to_have_count(12)
     kept = page.locator(".cam-gallery li.kept").count()
     expect(page.get_by_text(f"{kept} of 12 references kept")).to_be_visible()
-    page.get_by_role("slider", name="Libra-CAM: size").press("End")
+    page.get_by_role("slider", name="Libra-CAM: library size").press("End")
     expect(page.get_by_text("of 100 references kept")).to_be_visible()
     expect(items).to_have_count(100)
 
@@ -281,7 +281,14 @@ def test_offline_backbone_says_what_to_do(visit):
     page = visit("/?backbone=vgg11")
     expect(page.get_by_text("The weights of vgg11 are not on this machine")).to_be_visible()
     expect(page.get_by_test_id("stFileUploaderDropzoneInput")).to_be_enabled()
-    expect(page.get_by_role("combobox", name="Backbone")).to_be_enabled()
+    backbone = page.get_by_role("combobox", name="Backbone")
+    for name, answer in (
+        ("typed by hand", "There is no backbone 'typed by hand'"),
+        ("timm:x", "timm knows no model 'x'"),
+    ):
+        backbone.fill(name)
+        backbone.press("Enter")
+        expect(page.get_by_text(answer)).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

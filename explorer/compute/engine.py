@@ -141,6 +141,7 @@ class Engine:
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = torch.device(device) if device else best_device()
         self._lock = threading.RLock()
+        self._own: dict[str, Backbone] = {}
         self._backbones: LRU[str, Backbone] = LRU(3)
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(16)
@@ -150,11 +151,16 @@ class Engine:
         """The backbone, loaded once."""
         progress = progress or Silent()
         with self._lock:
-            backbone = self._backbones.get(name)
+            backbone = self._own.get(name) or self._backbones.get(name)
             if backbone is None:
                 progress.begin(f"Loading {name}")
                 backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
             return backbone
+
+    def add(self, backbone: Backbone) -> None:
+        """Makes a backbone of the caller's own known by its name, in place of a registered one of that name."""
+        with self._lock:
+            self._own[backbone.name] = backbone
 
     def predict(self, picture: Picture, backbone: str, progress: Progress | None = None) -> Prediction:
         """The class probabilities of a picture."""
@@ -209,6 +215,9 @@ class Engine:
             attribution: Attribution
             if isinstance(method, LibraCAM):
                 attribution, references, reused = self._libra(picture, request, probe, target, progress)
+            elif method.needs_references:
+                library, selection = self._select(picture, request, probe, target, progress)
+                attribution = method(probe, target, library.activations(selection.indices))
             else:
                 attribution = method(probe, target)
 
@@ -284,20 +293,26 @@ class Engine:
         )
         return attribution, used, gathered.reused
 
+    def _select(
+        self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
+    ) -> tuple[Library, Selection]:
+        library = self.library(probe.cut, request.library, progress)
+        selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
+        if not len(selection.indices):
+            raise ExplorerError(
+                f"The library {request.library!r} holds no picture of another class than "
+                f"{probe.cut.backbone.labels[target]!r}: choose or build another library."
+            )
+        return library, selection
+
     def _gather(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
     ) -> "_Gathered":
         """The evidence of at least the references asked for, measured in whole batches and kept."""
         method = request.method
         assert isinstance(method, LibraCAM)
-        library = self.library(probe.cut, request.library, progress)
-        selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
+        library, selection = self._select(picture, request, probe, target, progress)
         available = len(selection.indices)
-        if not available:
-            raise ExplorerError(
-                f"The library {request.library!r} holds no picture of another class than "
-                f"{probe.cut.backbone.labels[target]!r}: choose or build another library."
-            )
         key = (
             *(picture.digest, probe.cut.fingerprint, target, request.precision, method.official),
             *(library.info.fingerprint, request.rule, request.seed),

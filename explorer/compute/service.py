@@ -1,8 +1,11 @@
 """What a page asks for: pictures, predictions and explanations, each as a job that can be polled."""
 
 import hashlib
+import os
 from collections.abc import Set
 from typing import Any
+
+import torch
 
 from explorer import images
 from explorer.backbones import Layer
@@ -19,6 +22,8 @@ class Service:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
+        # One core is left to the page: with all of them in the pool, every small wait of torch is a long one.
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         self._device = Worker("device")
         self._decoder = Worker("decoder", keep=32)
 

@@ -126,6 +126,8 @@ def writing(cut: Cut, name: str, source: str, created: str, skipped: list[str]) 
     target = _folder(cut.fingerprint, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
+        for abandoned in target.parent.glob(f".{target.name}-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             writer = ShardWriter(scratch)

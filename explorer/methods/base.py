@@ -40,9 +40,10 @@ class Attribution:
         return replace(self, **moved)
 
 
-def option(default: Any, help: str, *, source: str, low: Any = None, high: Any = None) -> Any:
+def option(default: Any, help: str, *, label: str, source: str, low: Any = None, high: Any = None) -> Any:
     """Declares an option of a method once, for the page, the command line, the docs and the cache key."""
-    return field(default=default, metadata={"help": help, "source": source, "low": low, "high": high})
+    metadata = {"label": label, "help": help, "source": source, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def find(name: str) -> type[Method]:
 
 
 def options_of(method: type[Method]) -> list[dict[str, Any]]:
-    """The declared options: name, default, low, high, help, source."""
+    """The declared options: name, default, label, help, source, low, high."""
     return [
         {"name": item.name, "default": item.default if item.default is not MISSING else None, **item.metadata}
         for item in fields(method)

@@ -69,12 +69,18 @@ class LibraCAM(Method):
     needs_references = True
 
     size: int = option(
-        30, "References used, from the first of the selection.", source="released code", low=1, high=100_000
+        30,
+        "References used, from the first of the selection.",
+        label="library size",
+        source="released code",
+        low=1,
+        high=100_000,
     )
     official: bool = option(
         False,
         "The released code bug for bug: the gradient of the top logit whatever class is asked, a constant "
         "base map spoils the average, and the calibration removes one level more than it tested best.",
+        label="as released",
         source="github.com/sanglee/Libra-CAM",
     )
 

@@ -62,11 +62,14 @@ def ask(choice: Choice) -> Board:
     """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
     board = Board()
     layers = board.ask(choice.layers())
-    pictures = [board.ask(job) for job in choice.pictures()]
-    if layers.result is not None:
-        for job in pictures:
-            if job.result is not None:
-                _ask_row(board, job.result, choice)
+    pictures = [job.result for job in map(board.ask, choice.pictures()) if job.result is not None]
+    if layers.result is None:
+        return board
+    backbone = choice.request.backbone
+    predictions = [board.ask(service().prediction(picture, backbone, waiter())) for picture in pictures]
+    for picture, job in zip(pictures, predictions, strict=True):
+        if job.result is not None:
+            board.rows.append(_ask_row(board, picture, job.result, choice))
     return board
 
 
@@ -87,10 +90,7 @@ def measure_rest(board: Board, row: Row) -> int:
     return 0
 
 
-def _ask_row(board: Board, picture: Picture, choice: Choice) -> None:
-    prediction = board.ask(service().prediction(picture, choice.request.backbone, waiter())).result
-    if prediction is None:
-        return
+def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Choice) -> Row:
     target = view().seed(target_key(picture), PREDICTED, whole(0, len(prediction.labels) - 1))
     former: dict[tuple[str, str], Any] = st.session_state.setdefault("former", {})
     cells = []
@@ -102,4 +102,4 @@ def _ask_row(board: Board, picture: Picture, choice: Choice) -> None:
         if job.state is State.DONE:
             former[key] = request
         cells.append((method, job, last))
-    board.rows.append(Row(picture, prediction, tuple(cells)))
+    return Row(picture, prediction, tuple(cells))

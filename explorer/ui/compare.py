@@ -43,7 +43,7 @@ def _wall(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None
             row = names.get(chosen, row)
         calibration_block(row, look)
         measure_rest(board, row)
-    settle(board, polling)
+    settle(board, choice, polling)
 
 
 def report(board: Board, choice: Choice) -> None:
@@ -80,11 +80,12 @@ def _status(board: Board, choice: Choice) -> None:
         st.caption(" · ".join(parts))
 
 
-def settle(board: Board, polling: bool) -> None:
+def settle(board: Board, choice: Choice, polling: bool) -> None:
     """Lets go of what is no longer shown, keeps the URL true, and starts or stops the polling."""
     service().retain(waiter(), set(board.jobs))
     view().publish()
-    if board.pending != polling:
+    layers_came = not choice.complete and choice.layers().result is not None
+    if board.pending != polling or layers_came:
         st.rerun()
 
 

@@ -23,14 +23,16 @@ def run() -> None:
         st.Page(lambda: lab.show(choice, look), title="Libra lab", url_path="lab"),
     ]
     page = st.navigation(pages, position="top")
-    st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
+    st.html("<style>.stMainBlockContainer { padding: 4.5rem clamp(1rem, 3vw, 3.5rem) 4rem; }</style>")
     with st.sidebar:
         choice: Choice = controls()
     notice = st.empty()
     look = _look()
     page.run()
     if refused := view().refused:
-        notice.warning(f"The link holds values that are not known here; defaults stand in: {', '.join(refused)}.")
+        notice.warning(
+            f"The link holds values that are not known here; defaults stand in: {', '.join(refused)}."
+        )
     view().publish()
 
 

@@ -70,7 +70,7 @@ def _lab(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None:
             calibration_block(row, look)
             st.subheader("References", anchor=False)
             _gallery(row, explanation, explanation.references)
-    settle(board, polling)
+    settle(board, choice, polling)
 
 
 def _chosen(rows: list[Row]) -> Row:

@@ -20,12 +20,16 @@ _BUILT_IN_SIZE = 120
 
 @dataclass(frozen=True)
 class Choice:
-    """What the controls say: everything of a request but the target."""
+    """What the controls say: everything of a request but the target.
+
+    ``complete`` is False while the layers of the backbone are not known yet, so that none can be chosen.
+    """
 
     samples: tuple[str, ...]
     uploads: tuple[tuple[str, bytes], ...]
     methods: tuple[Method, ...]
     request: Request
+    complete: bool
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
@@ -59,7 +63,8 @@ def controls() -> Choice:
     )
     st.header("Network", anchor=False)
     backbone = _backbone()
-    layer = _layer(backbone)
+    layers = _layers(backbone)
+    layer = _layer(backbone, layers)
     st.header("Methods", anchor=False)
     names = bound(
         st.pills,
@@ -76,7 +81,8 @@ def controls() -> Choice:
     chosen = [METHODS[name] for name in METHODS if name in names]
     library, rule, seed, records = BUILT_IN, next(iter(RULES)), 0, _BUILT_IN_SIZE
     if any(method.needs_references for method in chosen):
-        library, rule, seed, records = _references(backbone, layer)
+        cut = layer or (layers[-1].name if layers else None)
+        library, rule, seed, records = _references(backbone, cut)
     methods = tuple(_configured(method, {"size": records}) for method in chosen)
     with st.expander("Calibration and precision"):
         fine = bound(
@@ -111,15 +117,16 @@ def controls() -> Choice:
             levels=FINE_LEVELS if fine else PAPER_LEVELS,
             precision="bfloat16" if quick else "float32",
         ),
+        complete=bool(layers),
     )
 
 
 def _backbone() -> str:
     def label(name: str) -> str:
-        if name.startswith("timm:"):
+        if name not in backbones.names():
             return name
         info = backbones.info(name)
-        return name if info.ready else f"{name} (downloads {info.megabytes:.0f} MB)"
+        return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
 
     def parse(text: str) -> str | object:
         return text if text.startswith("timm:") and len(text) < 80 else one_of(backbones.names())(text)
@@ -140,19 +147,22 @@ def _backbone() -> str:
     return str(name).strip()[:80]
 
 
-def _layer(backbone: str) -> str | None:
+def _layers(backbone: str) -> tuple[Layer, ...]:
+    """The cut points, none while the backbone is not loaded."""
     job = service().layers(backbone, waiter())
     job.wait(0.1)
-    if job.result is None:
+    return job.result or ()
+
+
+def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
+    """The chosen cut point, None for the default one."""
+    if not layers:
         st.selectbox("Layer", ["end of the feature extractor"], disabled=True, key="layers to come")
-        wanted = view().seed(f"layer.{backbone}", None, lambda text: text[:120])
-        return None if wanted is None else str(wanted)
-    shapes = {layer.name: layer.shape for layer in reversed(job.result)}
+        return None
+    shapes = {layer.name: layer.shape for layer in reversed(layers)}
     default = next(iter(shapes))
     key = f"layer.{backbone}"
-    if view().seed(key, default, one_of(shapes)) not in shapes:
-        view().values[key] = default
-    return bound(
+    chosen = bound(
         st.selectbox,
         key,
         default,
@@ -162,6 +172,7 @@ def _layer(backbone: str) -> str | None:
         format_func=lambda name: f"{name} ({shapes[name]})",
         help="Where the network is cut: channels x height x width of its maps. The deepest is on top.",
     )
+    return None if chosen == default else str(chosen)
 
 
 def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
@@ -213,7 +224,7 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
     """
     values = {}
     for item in fields(method):
-        key, label = f"{method.name}.{item.name}", f"{method.title}: {item.name.replace('_', ' ')}"
+        key, label = f"{method.name}.{item.name}", f"{method.title}: {item.metadata['label']}"
         common = {"label": label, "help": item.metadata["help"]}
         if item.default is False:
             values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)

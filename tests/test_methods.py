@@ -1,0 +1,336 @@
+"""The methods against the papers' formulas in float64, the identities of linear heads, and two rivals."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+import captum.attr
+import numpy as np
+import papers
+import pytest
+import torch
+import torchcam.methods
+from torch import nn
+
+from explorer.backbones import Backbone, Cut, Opaque, Preprocessing, load
+from explorer.calibration import calibrate
+from explorer.images import Picture, sample
+from explorer.methods import METHODS, OptionError, UnknownMethodError, find, options_of
+from explorer.methods.libra import LibraCAM, LibraEvidence, reject
+from explorer.probe import Probe, normalise, upsample
+
+LAYERS = {  # the module in the whole network whose output is the explorer's default layer
+    "squeezenet1_1": "features.12",
+    "efficientnet_lite0": "bn2",
+    "resnet50": "layer4",
+    "vgg16": "features.30",
+}
+LINEAR_HEADS = ["efficientnet_lite0", "resnet50"]
+OTHERS = ("coffee", "rocket", "astronaut")
+NAN = float("nan")
+
+
+@dataclass
+class Scene:
+    """One photograph seen by a backbone, and by a float64 copy of the classifier it was made from."""
+
+    model: nn.Module
+    network: papers.Network
+    cut: Cut
+    image: torch.Tensor
+    references: np.ndarray
+    _papers: dict = field(default_factory=dict)
+
+    def probe(self):
+        return Probe(self.cut, self.image)
+
+    @property
+    def pixels(self):
+        return self.image.double().numpy()
+
+    @property
+    def ranking(self):
+        return self.network.probabilities(self.pixels).argsort()[::-1].tolist()
+
+    def paper(self, method, target):
+        if (method, target) not in self._papers:
+            paper = papers.METHODS[method.name]
+            outcome = paper(self.network, self.pixels, target, self.references, **asdict(method))
+            self._papers[method, target] = outcome
+        return self._papers[method, target]
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def scene(request, original):
+    name = request.param
+    model = original(name)
+    network = papers.Network(model, LAYERS[name])
+    backbone = load(name)
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+    crops = [backbone.preprocessing.tensor(crop) for other in OTHERS for crop in thirds(sample(other))]
+    references = np.stack([network.activation(crop) for crop in crops]).astype(np.float16)
+    return Scene(model, network, backbone.cut(), image, references)
+
+
+def thirds(picture):
+    side = min(picture.width, picture.height) * 2 // 3
+    for left, top in ((0, 0), (picture.width - side, 0), (picture.width - side, picture.height - side)):
+        yield Picture(picture.name, picture.digest, picture.pixels[top : top + side, left : left + side])
+
+
+def variants():
+    """Every registered method as it is, and with each of its switches on."""
+    for method in METHODS.values():
+        yield pytest.param(method(), id=method.name)
+        for switch in fields(method):
+            if switch.default is False:
+                yield pytest.param(method(**{switch.name: True}), id=f"{method.name} {switch.name}")
+
+
+@pytest.mark.parametrize("rank", [0, 1], ids=["first class", "second class"])
+@pytest.mark.parametrize("method", list(variants()))
+def test_the_map_and_the_references_kept_are_those_of_the_paper(scene, method, rank, record_property):
+    target = scene.ranking[rank]
+    ours = method(scene.probe(), target, torch.from_numpy(scene.references))
+    theirs = scene.paper(method, target)
+    difference = abs(ours.saliency.double().numpy() - theirs.saliency).max()
+    record_property("maximum difference", difference)
+    assert ours.blank is None
+    assert difference < 1e-4
+    if theirs.kept is not None:
+        assert ours.kept.tolist() == theirs.kept
+        assert ours.gains.tolist() == pytest.approx(theirs.gains, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", list(variants()))
+def test_the_cut_is_that_of_the_paper(scene, method):
+    probe, target = scene.probe(), scene.ranking[0]
+    official = getattr(method, "official", False)
+    ours = method(probe, target, torch.from_numpy(scene.references)).saliency
+    theirs = scene.paper(method, target).saliency
+    curve = calibrate(probe, ours, target, official=official)
+    masked, cut = papers.calibration(scene.network, scene.pixels, theirs, target, range(10), official)
+    assert curve.cut == cut
+    assert curve.probabilities == pytest.approx(masked, abs=5e-3)  # rounding breaks ties at the map's rim
+
+
+def class_maps(scene, target, activation):
+    """CAM: the activation weighted by the last layer's weights of a class, in float64."""
+    head = [module for module in scene.model.modules() if isinstance(module, nn.Linear)][-1]
+    return papers.weighted_sum(head.weight[target].double().detach().numpy(), activation.astype(np.float64))
+
+
+@pytest.mark.parametrize("scene", LINEAR_HEADS, indirect=True)
+def test_grad_cam_is_the_class_map_of_a_linear_head(scene):
+    probe = scene.probe()
+    target = int(probe.logits.argmax())
+    found = find("grad-cam")()(probe, target)
+    expected = class_maps(scene, target, scene.network.activation(scene.image))
+    assert found.signed.numpy() * expected.size == pytest.approx(expected, abs=1e-5 * abs(expected).max())
+    relu = papers.upsampled(expected.clip(min=0), probe.size)
+    assert found.saliency.numpy() == pytest.approx(papers.normalised(relu), abs=1e-4)
+
+
+@pytest.mark.parametrize("scene", LINEAR_HEADS, indirect=True)
+def test_grad_cam_plus_plus_has_its_closed_form_on_a_linear_head(scene):
+    probe = scene.probe()
+    target = int(probe.logits.argmax())
+    activation, gradient, _ = scene.network.look(scene.image, target)
+    size = gradient[0].size
+    slope = gradient[:, 0, 0].clip(min=0)
+    weights = size * slope / (2 + slope * activation.sum((1, 2)))
+    found = find("grad-cam++")()(probe, target).signed.numpy()
+    expected = papers.weighted_sum(weights, activation)
+    assert found == pytest.approx(expected, abs=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("scene", LINEAR_HEADS, indirect=True)
+def test_a_base_map_is_the_difference_of_two_class_maps_and_sums_to_that_of_the_logits(scene):
+    probe = scene.probe()
+    target = int(probe.logits.argmax())
+    references = torch.from_numpy(scene.references)
+    signed = LibraCAM().evidence(probe, target, references).signed.double().numpy()
+    here = class_maps(scene, target, scene.network.activation(scene.image))
+    for base, reference in zip(signed, scene.references, strict=True):
+        there = class_maps(scene, target, reference)
+        assert base * here.size == pytest.approx(here - there, abs=1e-5 * abs(here).max())
+        assert base.sum() == pytest.approx(here.mean() - there.mean(), abs=1e-4)
+    logit = probe.logits[target] - scene.cut.head(references.float())[:, target]
+    assert signed.sum((1, 2)) == pytest.approx(logit.numpy(), abs=1e-4)
+
+
+def by_captum(model, layer, image, target):
+    found = captum.attr.LayerGradCam(model, layer).attribute(image, target, relu_attributions=True)
+    return normalise(found.detach()[0])[0]
+
+
+def by_torchcam(model, layer, image, target):
+    with torchcam.methods.GradCAM(model, layer) as rival:
+        [found] = rival(target, model(image))
+    return found[0]
+
+
+@pytest.mark.parametrize("rival", [by_captum, by_torchcam])
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "efficientnet_lite0"], indirect=True)
+def test_grad_cam_agrees_with_rivals(scene, rival):
+    probe = scene.probe()
+    target = int(probe.logits.argmax())
+    layer = scene.model.get_submodule(LAYERS[scene.cut.backbone.name])
+    expected = rival(scene.model, layer, scene.image[None], target)
+    found = normalise(find("grad-cam")()(probe, target).signed.relu())
+    assert found.numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("scene", ["efficientnet_lite0"], indirect=True)
+def test_a_smaller_library_is_a_prefix_of_a_larger_one(scene):
+    probe, references = scene.probe(), torch.from_numpy(scene.references)
+    everything = LibraCAM().evidence(probe, 282, references)
+    for size in (1, 5, len(references)):
+        method = LibraCAM(size=size)
+        alone = papers.libra_cam(scene.network, scene.pixels, 282, scene.references, size=size)
+        found = method.combine(everything, probe)
+        assert found.kept.tolist() == method(probe, 282, references).kept.tolist() == alone.kept
+        assert found.saliency.numpy() == pytest.approx(alone.saliency, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gains", "kept"),
+    [
+        ([0.1, 0.5, 0.5, 0.5, -0.2], [0, 1, 1, 1, 0]),  # positive: mean .4, deviation .173
+        ([0.25, 0.75], [1, 1]),  # exactly mean less deviation stays
+        ([0.1, 0.9, 0.9, 0.9, 0.9, 9.0], [1, 1, 1, 1, 1, 1]),  # none is too good
+        ([-0.4, 0.3], [0, 1]),
+        ([0.0, -0.5, -0.5, -0.5, -0.5], [1, 0, 0, 0, 0]),  # none positive: mean -.4, deviation .2
+        ([-0.75, -0.25], [1, 1]),  # none over mean plus deviation, exactly there does not count: all
+        ([-0.3, -0.3, -0.3], [1, 1, 1]),
+        ([0.1, 0.1, 0.1], [1, 1, 1]),
+        ([0.2], [1]),
+        ([-0.2], [1]),
+        ([NAN, 0.4, -0.1], [0, 1, 0]),  # a constant base map is never an increase,
+        ([NAN, -0.5, 0.0, -0.5, -0.5], [1, 1, 1, 1, 1]),  # and without any it spoils the threshold
+    ],
+)
+def test_rejection_by_gain(gains, kept):
+    assert reject(torch.tensor(gains)).tolist() == [bool(keep) for keep in kept]
+    assert papers.rejection(gains) == [bool(keep) for keep in kept]
+
+
+SIZE = (8, 8)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """Classes: the first channel, the second channel, nothing. Exact in float32: every weight is a power of two."""
+    trunk = nn.Conv2d(3, 2, 2, stride=2, bias=False)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3, bias=False))
+    with torch.no_grad():
+        trunk.weight.fill_(0.25)
+        trunk.weight[1] *= -1
+        head[2].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    preprocessing = Preprocessing(8, SIZE, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    model = nn.Sequential(Opaque(trunk), Opaque(head))
+    return Backbone("toy", model, preprocessing, ("plus", "minus", "nothing")).cut()
+
+
+@pytest.fixture
+def toy_probe(toy):
+    return Probe(toy, torch.arange(3 * 64).reshape(3, 8, 8) / 64)
+
+
+def evidence(base_maps, gains):
+    maps = torch.tensor(base_maps)[:, None, None] * torch.ones(1, 4, 4)
+    return LibraEvidence(maps, maps, torch.tensor(gains), 0.5)
+
+
+def test_the_kept_base_maps_are_averaged_and_not_stretched(toy_probe):
+    found = LibraCAM().combine(evidence([0.25, 0.75, 0.125], [0.5, 0.5, -0.1]), toy_probe)
+    assert found.blank is None
+    assert torch.equal(found.saliency, torch.full(SIZE, 0.5))
+
+
+def test_a_constant_base_map_is_left_out(toy_probe):
+    found = LibraCAM().combine(evidence([0.0, 0.25, 0.75], [NAN, -0.5, -0.5]), toy_probe)
+    assert found.kept.tolist() == [False, True, True]
+    assert torch.equal(found.saliency, torch.full(SIZE, 0.5))
+
+
+def test_a_reference_like_the_picture_gives_a_constant_base_map(toy_probe):
+    references = torch.stack([toy_probe.activation, torch.zeros(2, 4, 4)])
+    found = LibraCAM()(toy_probe, 0, references)
+    assert found.gains.isnan().tolist() == [True, False]
+    assert found.kept.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("official", "words"), [(False, "constant"), (True, "constant")])
+def test_a_class_without_evidence_is_blank_with_a_reason(toy_probe, official, words):
+    found = LibraCAM(official=official).evidence(toy_probe, 2, torch.zeros(3, 2, 4, 4))
+    assert found.gains.isnan().all() == (not official)
+    blank = LibraCAM(official=official).combine(evidence([NAN] * 3, [NAN] * 3), toy_probe)
+    assert words in blank.blank
+    assert torch.equal(blank.saliency, torch.zeros(SIZE))
+
+
+def test_the_official_code_is_spoilt_by_a_constant_base_map_only_without_an_increase(toy_probe):
+    method = LibraCAM(official=True)
+    spoilt = method.combine(evidence([NAN, 0.5], [NAN, -0.5]), toy_probe)
+    assert "NaN" in spoilt.blank
+    assert spoilt.kept.tolist() == [True, True]
+    assert not spoilt.saliency.any()
+    saved = method.combine(evidence([NAN, 0.5], [NAN, 0.5]), toy_probe)
+    assert saved.blank is None
+    assert saved.kept.tolist() == [False, True]
+
+
+def test_the_official_code_follows_the_top_logit_whatever_class_is_asked(toy_probe):
+    references = torch.zeros(1, 2, 4, 4)
+    top, asked = 0, 1
+    assert int(toy_probe.logits.argmax()) == top
+    official = LibraCAM(official=True).evidence(toy_probe, asked, references)
+    assert torch.equal(official.signed, LibraCAM().evidence(toy_probe, top, references).signed)
+    assert official.probability == pytest.approx(float(toy_probe.probabilities[asked]))
+
+
+@pytest.mark.parametrize("references", [None, torch.zeros(0, 2, 4, 4)])
+def test_libra_cam_without_references_is_refused(toy_probe, references):
+    with pytest.raises(OptionError, match="library"):
+        LibraCAM()(toy_probe, 0, references)
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "grad-cam++"])
+@pytest.mark.parametrize(
+    ("image", "target", "words"), [(1.0, 1, "speaks"), (0.0, 0, "silent"), (NAN, 0, "overflow")]
+)
+def test_a_blank_map_says_why(toy, name, image, target, words):
+    found = find(name)()(Probe(toy, torch.full((3, *SIZE), image)), target)
+    assert words in found.blank
+    assert torch.equal(found.saliency, torch.zeros(SIZE))
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"size": 100_001}, {"size": 2.0}, {"official": 1}])
+def test_an_option_out_of_range_is_refused_by_name(options):
+    with pytest.raises(OptionError, match=f"libra-cam: {next(iter(options))} "):
+        LibraCAM(**options)
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownMethodError) as refusal:
+        find("grad-kam")
+    assert all(name in str(refusal.value) for name in ["grad-kam", *METHODS])
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_every_option_is_described_and_its_default_is_allowed(method):
+    assert method()
+    for item in options_of(method):
+        assert item["help"].endswith(".")
+        assert item["source"]
+
+
+def test_normalise_takes_constant_and_broken_maps_to_zero():
+    maps = torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]], [[NAN, 1.0]], [[float("inf"), 1.0]]])
+    assert normalise(maps).tolist() == [[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]]
+
+
+@pytest.mark.parametrize("size", [(7, 7), (224, 224), (9, 20)])
+def test_upsample_is_bilinear_between_pixel_centres(size):
+    maps = np.random.default_rng(0).random((3, 7, 7))
+    expected = [papers.upsampled(values, size) for values in maps]
+    assert upsample(torch.from_numpy(maps), size).numpy() == pytest.approx(np.stack(expected), abs=1e-12)
