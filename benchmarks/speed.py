@@ -74,7 +74,7 @@ def measure(backbone: Backbone, rounds: int) -> None:
 
     def same_passes() -> None:
         for count in (1, REFERENCES, LEVELS):
-            forwards(backbone, image, count, 16)
+            forwards(backbone, image, count, backbone.batch)
 
     for name, ours, plain, limit, count in (
         ("Grad-CAM / 1 forward", grad_cam, one_pass, 1.1, 5 * rounds),

@@ -22,7 +22,8 @@ class Probe:
     Args:
         cut: the backbone cut at a layer.
         image: the normalised input (3, H, W).
-        batch: masked pictures per forward pass; halved when memory runs out.
+        batch: masked pictures per forward pass, by default what suits the backbone's device; halved when
+            memory runs out.
         precision: of the masked scores. ``"bfloat16"`` is the quick preset: probabilities move by up to 0.1
             and another cut may be recommended, so it is never the default.
         tick: called with the number of forward passes just made, between chunks; may raise to cancel.
@@ -33,13 +34,13 @@ class Probe:
         cut: Cut,
         image: Tensor,
         *,
-        batch: int = 16,
+        batch: int | None = None,
         precision: Precision = "float32",
         tick: Callable[[int], None] | None = None,
     ) -> None:
         self.cut = cut
         self.image = image.to(cut.backbone.device)
-        self.batch = batch
+        self.batch = batch or cut.backbone.batch
         self.precision = precision
         self.tick = tick
         self.passes = 0

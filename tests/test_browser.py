@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 45_000
+expect.set_options(timeout=PATIENCE)
 DRAWN = 'canvas[data-cell^="look"][data-look]'
 
 
@@ -103,9 +104,9 @@ def photograph(identifier, size=None):
 
 def settled(page, maps):
     """Waits until so many maps are drawn, none of them dimmed, and nothing is being made."""
-    expect(page.locator(DRAWN)).to_have_count(maps, timeout=PATIENCE)
-    expect(page.locator("figure.dimmed")).to_have_count(0, timeout=PATIENCE)
-    expect(page.get_by_test_id("stProgress")).to_have_count(0, timeout=PATIENCE)
+    expect(page.locator(DRAWN)).to_have_count(maps)
+    expect(page.locator("figure.dimmed")).to_have_count(0)
+    expect(page.get_by_test_id("stProgress")).to_have_count(0)
 
 
 def fingerprint(cell):
@@ -140,7 +141,7 @@ def test_main_job(visit, tmp_path):
     size = page.get_by_role("slider", name="Libra-CAM: library size")
     for key in ("Home", "ArrowRight", "ArrowRight"):
         size.press(key)
-    expect(page).to_have_url(re.compile(r"libra-cam\.size=3"), timeout=PATIENCE)
+    expect(page).to_have_url(re.compile(r"libra-cam\.size=3"))
     settled(page, 4)
     assert fingerprint(page.locator(DRAWN).nth(3)) != before
 
@@ -175,7 +176,7 @@ def test_link_restores_the_view(visit):
     page.get_by_label("Area removed").fill("40")
     first = page.locator(DRAWN).first
     expect(first).to_have_attribute("data-look", "heat/viridis/55/40")
-    expect(page).to_have_url(re.compile("look=heat-viridis-55-40"), timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("look=heat-viridis-55-40"))
     settled(page, 2)
 
     again = visit("/" + page.url.split("/", 3)[3])
@@ -274,7 +275,7 @@ def test_choices_survive_a_change_of_page(visit):
     expect(page.get_by_text("references kept")).to_be_visible()
     expect(page.get_by_role("img", name="Libra-CAM map for coffee mug on coffee").first).to_be_visible()
     for part in ("samples=coffee", "class.coffee=504"):
-        expect(page).to_have_url(re.compile(re.escape(part)), timeout=PATIENCE)
+        expect(page).to_have_url(re.compile(re.escape(part)))
 
 
 def test_offline_backbone_says_what_to_do(visit):

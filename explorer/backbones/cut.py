@@ -125,15 +125,24 @@ def _replace_by_default(placeholder: fx.Node) -> None:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs the graph once and keeps every tensor that a node returns."""
+    """Runs the graph once; of every tensor it notes the shape, and of which node it repeats the values."""
 
     def __init__(self, graph_module: fx.GraphModule) -> None:
         super().__init__(graph_module)
-        self.values: dict[fx.Node, Any] = {}
+        self.shapes: dict[fx.Node, torch.Size] = {}
+        self.origins: dict[fx.Node, fx.Node] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        self.values[n] = super().run_node(n)
-        return self.values[n]
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            same = (
+                node
+                for node in n.all_input_nodes
+                if node in self.origins and self.env[node].data_ptr() == value.data_ptr()
+            )
+            self.shapes[n] = value.shape
+            self.origins[n] = next((self.origins[node] for node in same), n)
+        return value
 
 
 def find_layers(traced: fx.GraphModule, image: Tensor) -> dict[Layer, fx.Node]:
@@ -144,27 +153,32 @@ def find_layers(traced: fx.GraphModule, image: Tensor) -> dict[Layer, fx.Node]:
     logits (the image tokens after a transformer's last attention, where only the class token is read).
 
     Args:
-        image: a probe input (1, 3, H, W); one forward and one backward pass are made on it.
+        image: a probe input (1, 3, H, W) for shapes and influence.
     """
     recorder = _Recorder(traced)
-    with torch.enable_grad():
-        logits = recorder.run(image.detach().requires_grad_())
-    values = recorder.values
-    maps: dict[int, tuple[fx.Node, Layer]] = {}
+    with torch.no_grad():
+        recorder.run(image)
+    maps: dict[fx.Node, tuple[fx.Node, Layer]] = {}
     for node in _cut_points(traced.graph):
-        value = values[node]
-        layer = _spatial(value.shape) if isinstance(value, Tensor) else None
+        layer = _spatial(recorder.shapes[node]) if node in recorder.shapes else None
         if layer is not None and not _is_average_pooling(node, traced) and _weights_follow(node, traced):
-            maps.setdefault(value.data_ptr(), (node, layer))
-    nodes = [node for node, _ in maps.values()]
-    gradients = torch.autograd.grad(logits.amax(), [values[node] for node in nodes], allow_unused=True)
-    names = _names(traced.graph, {node: layer.height for node, layer in maps.values()})
-    layers = {}
-    for (node, layer), gradient in zip(maps.values(), gradients, strict=True):
-        if gradient is not None and layer.to_maps(gradient).any():
-            name, *aliases = names[node]
-            layers[replace(layer, name=name, aliases=tuple(aliases))] = node
-    return layers
+            maps.setdefault(recorder.origins[node], (node, layer))
+    found = list(maps.values())
+    while found and not _influences(traced, *found[-1], image):
+        found.pop()
+    names = _names(traced.graph, {node: layer.height for node, layer in found})
+    return {replace(layer, name=names[node][0], aliases=names[node][1:]): node for node, layer in found}
+
+
+def _influences(traced: fx.GraphModule, node: fx.Node, layer: Layer, image: Tensor) -> bool:
+    """Whether the logits change with the map; if they do, they also change with every map before it."""
+    trunk, head = split(traced, node)
+    with torch.no_grad():
+        raw = trunk(image)
+    with torch.enable_grad():
+        raw = raw.detach().requires_grad_()
+        [gradient] = torch.autograd.grad(head(raw).amax(), raw)
+    return bool(layer.to_maps(gradient).any())
 
 
 def split(traced: fx.GraphModule, cut: fx.Node) -> tuple[fx.GraphModule, fx.GraphModule]:

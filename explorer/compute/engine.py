@@ -13,7 +13,7 @@ from torch import Tensor
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
 from explorer.calibration import PAPER_LEVELS, Calibration, calibrate
 from explorer.compute.cache import LRU
-from explorer.compute.device import batch_size, best_device
+from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, Library, Rule, Selection, open_or_build, select
@@ -255,7 +255,7 @@ class Engine:
         probe = self._probes.get(key)
         if probe is None:
             image = cut.backbone.preprocessing.tensor(picture)
-            probe = Probe(cut, image, batch=batch_size(self.device), precision=precision)
+            probe = Probe(cut, image, precision=precision)
             self._probes.put(key, probe)
         return probe
 

@@ -19,7 +19,6 @@ from explorer.library.store import LibraryError, Shard
 
 BUILT_IN = "built-in"
 _CROPS = 20
-_BATCH = 16
 _SHARD = 64
 _THUMBNAIL = 96
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -89,12 +88,13 @@ def build(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     with store.writing(cut, name, description, created, skipped) as writer:
         waiting: list[Shard] = []
-        for start in range(0, len(sources), _BATCH):
-            read = list(_read(sources[start : start + _BATCH], cut, skipped))
+        batch = cut.backbone.batch
+        for start in range(0, len(sources), batch):
+            read = list(_read(sources[start : start + batch], cut, skipped))
             if read:
                 waiting.append(_records(cut, *zip(*read, strict=True)))
-            done = min(start + _BATCH, len(sources))
-            if waiting and (len(waiting) == _SHARD // _BATCH or done == len(sources)):
+            done = min(start + batch, len(sources))
+            if waiting and (len(waiting) * batch >= _SHARD or done == len(sources)):
                 writer.add(Shard.merged(waiting))
                 waiting.clear()
             if progress is not None:
