@@ -1,4 +1,7 @@
-"""Where the tensors live."""
+"""Where the tensors live, and what becomes of their memory."""
+
+import ctypes
+import sys
 
 import torch
 
@@ -10,3 +13,9 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def return_freed_memory() -> None:
+    """Gives freed memory back to the system, which glibc would otherwise keep for the next large tensor."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)

@@ -95,14 +95,16 @@ class Worker:
 
     Args:
         keep: how many finished jobs are remembered, with their results.
+        when_idle: called on the worker's thread when no job is left.
     """
 
-    def __init__(self, name: str, keep: int = 256) -> None:
+    def __init__(self, name: str, keep: int = 256, when_idle: Callable[[], None] = lambda: None) -> None:
         self._jobs: dict[tuple[Hashable, ...], Job[Any]] = {}
         self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(keep)
         self._queue: list[tuple[int, int, Job[Any]]] = []
         self._sequence = itertools.count()
         self._changed = threading.Condition()
+        self._when_idle = when_idle
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -171,6 +173,8 @@ class Worker:
 
     def _run(self) -> None:
         while True:
+            if not self._queue:
+                self._when_idle()
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
