@@ -62,7 +62,7 @@ def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None
     """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
     explanation = job.result or former
     if job.error is not None:
-        st.error(job.error)
+        st.error(plain(job.error))
         st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
         return
     if explanation is None:
@@ -196,3 +196,10 @@ def _png(picture: Picture, explanation: Explanation, colour_map: str, opacity: i
 @lru_cache(maxsize=24)
 def _jpeg(picture: Picture) -> bytes:
     return jpeg(picture.image, _LONGEST)
+
+
+def plain(text: str) -> str:
+    """A text, a file name say, that Markdown shows as it is."""
+    return "".join(
+        f"\\{character}" if character in r"\`*_[]<>$~:" else character for character in text
+    )

@@ -12,12 +12,11 @@ from explorer.library import Library
 from explorer.methods.libra import LibraCAM
 from explorer.render.charts import gains_chart
 from explorer.render.overlay import jpeg
-from explorer.ui.board import Board, Row, ask, measure_rest
+from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import calibration_block, map_cell, picture_cell, target_choice
-from explorer.ui.compare import report, settle
+from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
-from explorer.ui.view import bound, one_of
 
 _GALLERY = """
 <style>
@@ -36,19 +35,13 @@ def show(choice: Choice, look: Look) -> None:
     if not any(isinstance(method, LibraCAM) for method in choice.methods):
         st.info("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
         return
-    boards = [ask(choice)]
-    polling = boards[0].pending
-    st.fragment(_lab, run_every=0.5 if polling else None)(choice, look, polling, boards)
 
-
-def _lab(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None:
-    """Draws what has been asked for just now, or on a rerun of its own asks again."""
-    board = asked.pop() if asked else ask(choice)
-    report(board, choice)
-    if board.rows:
-        row = _chosen(board.rows)
-        cell = next(cell for cell in row.cells if isinstance(cell[0], LibraCAM))
-        explanation = cell[1].result or cell[2]
+    def lab(board: Board) -> None:
+        if not board.rows:
+            return
+        row = chosen_row(board.rows, "lab")
+        job, former = next((job, former) for method, job, former in row.cells if isinstance(method, LibraCAM))
+        explanation = job.result or former
         left, middle, right = st.columns([1, 1, 1.4])
         with left:
             st.markdown("**What the network sees**")
@@ -56,37 +49,23 @@ def _lab(choice: Choice, look: Look, polling: bool, asked: list[Board]) -> None:
             target_choice(row.picture, row.prediction)
         with middle:
             st.markdown("**Libra-CAM**")
-            map_cell(row.picture, cell[1], cell[2], look)
-        if explanation is not None and explanation.references is not None:
-            with right:
-                _summary(explanation, explanation.references)
-                left_over = measure_rest(board, row)
-                st.caption(
-                    f"Measuring {left_over} other references in the background."
-                    if left_over
-                    else "All references are measured: the library size changes the map at once."
-                )
-            st.subheader("Threshold calibration", anchor=False)
-            calibration_block(row, look)
-            st.subheader("References", anchor=False)
-            _gallery(row, explanation, explanation.references)
-    settle(board, choice, polling)
+            map_cell(row.picture, job, former, look)
+        if explanation is None or explanation.references is None:
+            return
+        with right:
+            _summary(explanation, explanation.references)
+            left_over = measure_rest(board, row)
+            st.caption(
+                f"Measuring {left_over} other references in the background."
+                if left_over
+                else "All references are measured: the library size changes the map at once."
+            )
+        st.subheader("Threshold calibration", anchor=False)
+        calibration_block(row, look)
+        st.subheader("References", anchor=False)
+        _gallery(row, explanation, explanation.references)
 
-
-def _chosen(rows: list[Row]) -> Row:
-    if len(rows) == 1:
-        return rows[0]
-    names = {row.picture.digest[:12]: row for row in rows}
-    chosen = bound(
-        st.segmented_control,
-        "lab",
-        next(iter(names)),
-        one_of(names),
-        label="Picture",
-        options=list(names),
-        format_func=lambda key: names[key].picture.name,
-    )
-    return names.get(chosen, rows[0])
+    live(choice, lab)
 
 
 def _summary(explanation: Explanation, used: ReferencesUsed) -> None:

@@ -1,0 +1,87 @@
+"""A page that is drawn at once with what is there, and again as results come."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from explorer.ui.board import Board, Row, ask
+from explorer.ui.cells import plain
+from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
+from explorer.ui.view import bound, one_of, view
+
+_POLL = 0.5  # seconds
+
+
+def live(choice: Choice, draw: Callable[[Board], None]) -> None:
+    """Asks for what the choice needs and draws it; polls only while something is being made."""
+    boards = [ask(choice)]
+    polling = boards[0].pending
+
+    def frame() -> None:
+        board = boards.pop() if boards else ask(choice)
+        _report(board, choice)
+        draw(board)
+        _settle(board, choice, polling)
+
+    st.fragment(frame, run_every=_POLL if polling else None)()
+
+
+def chosen_row(rows: list[Row], key: str) -> Row:
+    """The row that the visitor picks, where there are several."""
+    if len(rows) == 1:
+        return rows[0]
+    names = {row.picture.digest[:12]: row for row in rows}
+    picked = bound(
+        st.segmented_control,
+        key,
+        next(iter(names)),
+        one_of(names),
+        label="Picture",
+        options=list(names),
+        format_func=lambda name: plain(names[name].picture.name),
+    )
+    return names.get(picked, rows[0])
+
+
+def _report(board: Board, choice: Choice) -> None:
+    """What is wrong and what is going on, above the results."""
+    for job in board.jobs:
+        if job.error is not None and job.key[0] in ("layers", "upload", "sample", "prediction"):
+            st.error(plain(job.error))
+    if not choice.methods:
+        st.info("Choose at least one method in the sidebar to see where it says the network looked.")
+    if not choice.samples and not choice.uploads:
+        st.info("Choose a sample or upload a photograph in the sidebar.")
+    with st.container(height=64, border=False):
+        _status(board, choice)
+
+
+def _status(board: Board, choice: Choice) -> None:
+    """What is being made, or what the results were made with; of one height, so that nothing jumps."""
+    job = board.running
+    if job is not None:
+        waiting = sum(not other.settled for other in board.jobs) - 1
+        text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
+        text += f"; {waiting} more waiting" if waiting else ""
+        st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=text)
+        return
+    request, layers = choice.request, choice.layers().result
+    if layers:
+        layer = next((layer for layer in layers if layer.name == request.layer), layers[-1])
+        parts = [request.backbone, f"layer {layer.name} ({layer.shape})"]
+        if any(method.needs_references for method in choice.methods):
+            parts.append(f"{request.library} library")
+        parts.append(f"{len(request.levels)} calibration levels")
+        if request.precision != "float32":
+            parts.append(f"quick, not exact ({request.precision})")
+        st.caption(" · ".join(parts))
+
+
+def _settle(board: Board, choice: Choice, polling: bool) -> None:
+    """Lets go of what is no longer shown, keeps the URL true, and starts or stops the polling."""
+    service().retain(waiter(), set(board.jobs))
+    view().publish()
+    layers_came = not choice.complete and choice.layers().result is not None
+    if board.pending != polling or layers_came:
+        st.rerun()
