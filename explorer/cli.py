@@ -1,7 +1,6 @@
 """The command line: ``python -m explorer`` or ``cam-explorer``."""
 
 import argparse
-import json
 import sys
 import tomllib
 from collections import Counter
@@ -19,7 +18,7 @@ from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, LibraryError, LibraryInfo, build, from_folder, installed
 from explorer.methods import METHODS, Method, find, options_of
-from explorer.render.manifest import manifest
+from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
 
 
@@ -39,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.run(parsed)
     except ExplorerError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename} cannot be used ({error.strerror}): choose another --out.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; nothing was left half written.", file=sys.stderr)
@@ -145,11 +147,13 @@ def _explain(arguments: argparse.Namespace) -> None:
     pictures = [_picture(name) for name in arguments.photos]
     stems = [Path(picture.name).stem for picture in pictures]
     for stem, count in Counter(stems).items():
+        if stem in (".", "..", "manifest.json"):
+            raise ExplorerError(f"A photograph called {stem!r} cannot have a folder of that name: rename it.")
         if count > 1:
             raise ExplorerError(
                 f"{count} of the photographs are called {stem!r}: rename one, or run them apart."
             )
-    _folder(arguments.out)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     engine = Engine()
     explanations: list[Explanation] = []
     paths: dict[int, dict[str, str]] = {}
@@ -172,7 +176,7 @@ def _explain(arguments: argparse.Namespace) -> None:
             if not arguments.json:
                 print(_line(explanation))
     result = manifest(explanations, paths)
-    text = json.dumps(result, indent=1)
+    text = as_json(result)
     (arguments.out / "manifest.json").write_text(text + "\n")
     if arguments.json:
         print(text)
@@ -192,18 +196,9 @@ def _picture(name: str) -> Picture:
     return images.load(Path(name))
 
 
-def _folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExplorerError(
-            f"{path} cannot be a folder for the results ({error.strerror}): choose another --out."
-        ) from error
-
-
 def _write(explanation: Explanation, picture: Picture, out: Path, stem: str) -> dict[str, str]:
     folder = out / stem
-    _folder(folder)
+    folder.mkdir(exist_ok=True)
     name = explanation.request.method.name
     saliency = explanation.attribution.saliency.numpy()
     np.save(folder / f"{name}.npy", saliency, allow_pickle=False)
@@ -219,8 +214,9 @@ def _line(explanation: Explanation) -> str:
         if cut
         else ""
     )
+    name = explanation.name.encode(errors="backslashreplace").decode()
     return (
-        f"{explanation.name}  {explanation.request.method.name}  {explanation.label} "
+        f"{name}  {explanation.request.method.name}  {explanation.label} "
         f"{explanation.probability:.3f}  {verdict}  ({explanation.passes} passes, {explanation.seconds:.2f} s)"
     )
 
@@ -234,7 +230,7 @@ def _at_cut(explanation: Explanation) -> float:
 def _backbones(arguments: argparse.Namespace) -> None:
     listed = [backbones.info(name) for name in backbones.names()]
     if arguments.json:
-        print(json.dumps([asdict(item) for item in listed], indent=1))
+        print(as_json([asdict(item) for item in listed]))
         return
     for item in listed:
         numbers = "" if item.accuracy is None else f"top-1 {item.accuracy:5.1f} %  {item.megabytes:6.0f} MB  "
@@ -257,7 +253,7 @@ def _methods(arguments: argparse.Namespace) -> None:
         for method in METHODS.values()
     ]
     if arguments.json:
-        print(json.dumps(listed, indent=1))
+        print(as_json(listed))
         return
     for method in METHODS.values():
         print(
@@ -271,7 +267,7 @@ def _methods(arguments: argparse.Namespace) -> None:
 def _layers(arguments: argparse.Namespace) -> None:
     backbone = backbones.load(arguments.backbone)
     if arguments.json:
-        print(json.dumps([asdict(layer) for layer in backbone.layers], indent=1))
+        print(as_json([asdict(layer) for layer in backbone.layers]))
         return
     for layer in backbone.layers:
         print(f"{layer.name:44} {layer.shape:>16}{'  default' if layer == backbone.default_layer else ''}")
@@ -309,9 +305,9 @@ def _library_show(arguments: argparse.Namespace) -> None:
     _print_library(libraries, arguments.json, details=True)
 
 
-def _print_library(libraries: list[LibraryInfo], as_json: bool, details: bool = False) -> None:
-    if as_json:
-        print(json.dumps([asdict(info) for info in libraries], indent=1))
+def _print_library(libraries: list[LibraryInfo], machine: bool, details: bool = False) -> None:
+    if machine:
+        print(as_json([asdict(info) for info in libraries]))
         return
     for info in libraries:
         print(

@@ -16,7 +16,7 @@ from explorer.compute.cache import LRU
 from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.library import BUILT_IN, Library, Rule, Selection, open_or_build, select
+from explorer.library import BUILT_IN, Library, Rule, Selection, find_library, open_or_build, select
 from explorer.methods import Attribution, Method, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
@@ -175,7 +175,7 @@ class Engine:
         with self._lock:
             key = (cut.fingerprint, name)
             library = self._libraries.get(key)
-            if library is None:
+            if library is None or library.info != find_library(cut, name):
                 steps = _Steps(progress, f"Building the {name} library")
                 library = self._libraries.put(key, open_or_build(cut, name, steps))
             return library

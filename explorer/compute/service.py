@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Set
+from collections.abc import Hashable, Set
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from explorer.compute.device import return_freed_memory
 from explorer.compute.engine import Engine, Explanation, Prediction, Request, all_references
 from explorer.compute.jobs import BACKGROUND, Job, Worker
 from explorer.images import Picture
+from explorer.library import BUILT_IN, installed
 
 
 class Service:
@@ -54,7 +55,7 @@ class Service:
     def explanation(self, picture: Picture, request: Request, waiter: str) -> Job[Explanation]:
         """An explanation; its result stands without a calibration while that is still being measured."""
         return self._device.submit(
-            ("explanation", picture.digest, request),
+            _explanation_key(picture, request),
             lambda job: self.engine.explain(picture, request, job, job.deliver),
             waiter,
         )
@@ -71,7 +72,7 @@ class Service:
 
     def remembered(self, picture: Picture, request: Request) -> Explanation | None:
         """An explanation made before, if it is still remembered."""
-        job = self._device.finished(("explanation", picture.digest, request))
+        job = self._device.finished(_explanation_key(picture, request))
         return job.result if job is not None else None
 
     def retain(self, waiter: str, jobs: Set[Job[Any]]) -> None:
@@ -84,3 +85,11 @@ class Service:
         """Lets a failed job run again when it is next asked for."""
         self._device.forget(job.key)
         self._decoder.forget(job.key)
+
+
+def _explanation_key(picture: Picture, request: Request) -> tuple[Hashable, ...]:
+    """What decides an explanation; of a library that can be built again, its content too."""
+    content: tuple[str, ...] = ()
+    if request.method.needs_references and request.library != BUILT_IN:
+        content = tuple(info.fingerprint for info in installed() if info.name == request.library)
+    return ("explanation", picture.digest, request, content)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -86,7 +87,7 @@ def build(
         raise LibraryError(f"{name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
     skipped: list[str] = []
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with store.writing(cut, name, description, created, skipped) as writer:
+    with _writable(), store.writing(cut, name, description, created, skipped) as writer:
         waiting: list[Shard] = []
         batch = cut.backbone.batch
         for start in range(0, len(sources), batch):
@@ -107,19 +108,27 @@ def open_or_build(cut: Cut, name: str = BUILT_IN, progress: Progress | None = No
     Raises:
         LibraryError: another library than the built-in one is missing or damaged.
     """
-    try:
+    if name != BUILT_IN:
         return store.open_library(cut, name)
-    except LibraryError:
-        if name != BUILT_IN:
-            raise
-    build(
-        cut,
-        BUILT_IN,
-        built_in(),
-        f"{_CROPS} crops of each of {len(images.SAMPLES)} sample photographs",
-        progress,
-    )
-    return store.open_library(cut, BUILT_IN)
+    with suppress(LibraryError):
+        return store.open_library(cut, name)
+    with _writable(), store.lock(cut, name):
+        with suppress(LibraryError):
+            return store.open_library(cut, name)
+        description = f"{_CROPS} crops of each of {len(images.SAMPLES)} sample photographs"
+        build(cut, name, built_in(), description, progress)
+        return store.open_library(cut, name)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LibraryError(
+            f"The library cannot be written to {store.home()} ({error.strerror}): free space there, or set "
+            "EXPLORER_HOME to a folder that can be written."
+        ) from error
 
 
 def _read(chunk: Sequence[Source], cut: Cut, skipped: list[str]) -> Iterator[tuple[Source, Picture]]:
@@ -175,9 +184,9 @@ def _crop(identifier: str, scale: float, x: float, y: float) -> Picture:
 
 def _read_labels(path: Path) -> dict[str, int]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise LibraryError(
             f"{path} cannot be read as labels ({error}): it must be a CSV file with the columns file and "
             "class_index, a whole number."

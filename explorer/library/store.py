@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from torch import Tensor
 from explorer.backbones import Cut
 from explorer.errors import ExplorerError
 
-SCHEMA = 1
+SCHEMA = 2
 _INDEX = "index.json"
+_ATTEMPTS = 3  # to open a library that may be replaced meanwhile
 
 
 class LibraryError(ExplorerError):
@@ -91,6 +92,9 @@ class LibraryInfo:
     schema: int = SCHEMA
 
 
+_TYPES = {field: kind for field, kind in LibraryInfo.__annotations__.items() if kind in (str, int)}
+
+
 @dataclass(frozen=True, eq=False)
 class Library:
     """An opened library. Activations stay on disk, memory-mapped, and are read by record."""
@@ -117,6 +121,13 @@ class Library:
         )
 
 
+def lock(cut: Cut, name: str) -> FileLock:
+    """Held while a library is built; the thread that holds it may take it again."""
+    target = _folder(cut.fingerprint, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{target}.lock", is_singleton=True)
+
+
 @contextmanager
 def writing(cut: Cut, name: str, source: str, created: str, skipped: list[str]) -> Iterator["ShardWriter"]:
     """Writes a library into a folder of its own, which takes its place when all is written.
@@ -124,20 +135,22 @@ def writing(cut: Cut, name: str, source: str, created: str, skipped: list[str]) 
     One builder at a time for each library; an interrupted build leaves the former library as it was.
     """
     target = _folder(cut.fingerprint, name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    with lock(cut, name):
         for abandoned in target.parent.glob(f".{target.name}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        former = scratch / "former"
         try:
             writer = ShardWriter(scratch)
             yield writer
             info = writer.index(cut, name, source, created, skipped)
             (scratch / _INDEX).write_text(json.dumps(asdict(info), indent=1))
-            shutil.rmtree(target, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                target.rename(former := target.with_name(f".{target.name}-former"))
             scratch.replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(former, ignore_errors=True)
 
 
 class ShardWriter:
@@ -158,7 +171,8 @@ class ShardWriter:
             "labels": shard.labels.contiguous(),
             "thumbnails": shard.thumbnails.contiguous(),
         }
-        save_file(tensors, path, {"ids": json.dumps(shard.ids), "digests": json.dumps(shard.digests)})
+        # One entry: safetensors writes several in any order, and equal shards are to be equal files.
+        save_file(tensors, path, {"records": json.dumps({"ids": shard.ids, "digests": shard.digests})})
         self._shards.append((path.name, _sha256(path)))
         self._classes.update(shard.labels.tolist())
         self._records += len(shard.ids)
@@ -187,48 +201,47 @@ class ShardWriter:
         )
 
 
-def exists(cut: Cut, name: str) -> bool:
-    return (_folder(cut.fingerprint, name) / _INDEX).exists()
-
-
 def open_library(cut: Cut, name: str) -> Library:
     """Opens a library after checking every shard against the index.
 
     Raises:
         LibraryError: there is none of this name for this backbone and layer, or it is damaged.
     """
-    folder = _folder(cut.fingerprint, name)
+    for _ in range(_ATTEMPTS):
+        info = find(cut, name)
+        library = _open(info, _folder(cut.fingerprint, name)) if info is not None else None
+        if library is not None:
+            return library
     where = f"{cut.backbone.name} at {cut.layer.name}"
-    if not (folder / _INDEX).exists():
-        others = sorted({info.name for info in installed() if info.space == cut.fingerprint})
-        known = f" There are: {', '.join(others)}." if others else ""
-        raise LibraryError(
-            f"There is no library {name[:80]!r} for {where}.{known} Build it with "
-            f"`python -m explorer library build --backbone {cut.backbone.name} --images DIR --name NAME`."
-        )
-    damaged = f"The library {name!r} for {where} is damaged: build it again."
-    info = _read_index(folder / _INDEX)
-    if info is None:
-        raise LibraryError(damaged)
+    if (_folder(cut.fingerprint, name) / _INDEX).exists():
+        raise LibraryError(f"The library {name!r} for {where} is damaged: build it again.")
+    others = sorted({info.name for info in installed() if info.space == cut.fingerprint})
+    known = f" There are: {', '.join(others)}." if others else ""
+    raise LibraryError(
+        f"There is no library {name[:80]!r} for {where}.{known} Build it with "
+        f"`python -m explorer library build --backbone {cut.backbone.name} --images DIR --name NAME`."
+    )
+
+
+def find(cut: Cut, name: str) -> LibraryInfo | None:
+    """The index of a library, if it is there and sound."""
+    return _read_index(_folder(cut.fingerprint, name) / _INDEX)
+
+
+def _open(info: LibraryInfo, folder: Path) -> Library | None:
+    """The library in a folder; None if it is damaged or has just been replaced."""
     shards, handles = [], []
-    for file, digest in info.shards:
-        path = folder / file
-        if not path.is_file() or _sha256(path) != digest:
-            raise LibraryError(damaged)
-        try:
-            handle = safe_open(path, framework="pt")
-        except SafetensorError as error:
-            raise LibraryError(damaged) from error
-        handles.append(handle)
-        metadata = handle.metadata()
-        shards.append(
-            Shard(
-                tuple(json.loads(metadata["ids"])),
-                tuple(json.loads(metadata["digests"])),
-                torch.empty(0),
-                *(handle.get_tensor(key) for key in ("probabilities", "labels", "thumbnails")),
-            )
-        )
+    try:
+        for file, digest in info.shards:
+            if _sha256(folder / file) != digest:
+                return None
+            handle = safe_open(folder / file, framework="pt")
+            handles.append(handle)
+            records = json.loads(handle.metadata()["records"])
+            tensors = (handle.get_tensor(key) for key in ("probabilities", "labels", "thumbnails"))
+            shards.append(Shard(tuple(records["ids"]), tuple(records["digests"]), torch.empty(0), *tensors))
+    except (OSError, SafetensorError):
+        return None
     whole = Shard.merged(shards)
     sizes = torch.tensor([0, *(len(shard.ids) for shard in shards)])
     return Library(
@@ -250,27 +263,22 @@ def installed() -> list[LibraryInfo]:
 
 
 def _folder(space: str, name: str) -> Path:
-    key = hashlib.sha256(f"{SCHEMA} {space} {name}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{SCHEMA} {space} {name}".encode(errors="surrogateescape")).hexdigest()[:32]
     return home() / "libraries" / key
 
 
 def _read_index(path: Path) -> LibraryInfo | None:
+    """The index in a file; None if it is missing, of another schema, or not what this module writes."""
     try:
         entries = json.loads(path.read_text())
-        info = LibraryInfo(**entries)
-    except (OSError, ValueError, TypeError):
+        shards = tuple((str(file), str(digest)) for file, digest in entries["shards"])
+        skipped = tuple(str(reason) for reason in entries["skipped"])
+        info = LibraryInfo(**{**entries, "shards": shards, "skipped": skipped})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    if info.schema != SCHEMA:
-        return None
-    return LibraryInfo(
-        **{
-            **entries,
-            "shards": tuple(
-                (str(file), str(digest)) for file, digest in info.shards if Path(file).name == file
-            ),
-            "skipped": tuple(info.skipped),
-        }
-    )
+    typed = all(isinstance(getattr(info, field), kind) for field, kind in _TYPES.items())
+    sound = typed and info.schema == SCHEMA and shards and all(Path(file).name == file for file, _ in shards)
+    return info if sound else None
 
 
 def _sha256(path: Path) -> str:

@@ -139,11 +139,13 @@ def reject(gains: Tensor) -> Tensor:
     If any gain is positive, the positive ones not below their mean less one population deviation; else those
     above the mean plus one deviation of all; if that keeps none, all.
     """
-    gains = gains.double()
-    positive = gains > 0
+    exact = gains.cpu().double()
+    positive = exact > 0
     if positive.any():
-        chosen = gains[positive]
-        kept = positive & (gains >= chosen.mean() - chosen.std(correction=0))
-        return kept if kept.any() else positive
-    kept = gains > gains.mean() + gains.std(correction=0)
-    return kept if kept.any() else torch.ones_like(kept)
+        chosen = exact[positive]
+        kept = positive & (exact >= chosen.mean() - chosen.std(correction=0))
+        kept = kept if kept.any() else positive
+    else:
+        kept = exact > exact.mean() + exact.std(correction=0)
+        kept = kept if kept.any() else torch.ones_like(kept)
+    return kept.to(gains.device)

@@ -1,6 +1,8 @@
 """What a set of explanations was made of, so that it can be judged and made again."""
 
 import importlib.metadata
+import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -27,6 +29,11 @@ def manifest(
             for position, explanation in enumerate(explanations)
         ],
     }
+
+
+def as_json(document: Any) -> str:
+    """The document as strict JSON text."""
+    return json.dumps(document, indent=1, allow_nan=False)
 
 
 def entry(explanation: Explanation) -> dict[str, Any]:
@@ -58,7 +65,11 @@ def entry(explanation: Explanation) -> dict[str, Any]:
             "seed": request.seed,
             "fallback": references.fallback,
             "references": [
-                {"id": references.library.ids[index], "gain": gain, "kept": kept}
+                {
+                    "id": references.library.ids[index],
+                    "gain": gain if math.isfinite(gain) else None,
+                    "kept": kept,
+                }
                 for index, gain, kept in zip(
                     references.indices.tolist(),
                     references.gains.tolist(),

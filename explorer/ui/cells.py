@@ -1,6 +1,5 @@
 """One picture and one map on the page."""
 
-import json
 from functools import lru_cache
 from io import BytesIO
 
@@ -10,7 +9,7 @@ import streamlit as st
 from explorer.compute import Explanation, Job, Prediction
 from explorer.images import Picture
 from explorer.render.charts import calibration_chart
-from explorer.render.manifest import manifest
+from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
 from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Row, target_key
@@ -90,7 +89,7 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
     files: dict[str, tuple[str, str, str | bytes]] = {
         "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
         "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
-        "Manifest (.json)": ("json", "application/json", json.dumps(manifest([explanation]), indent=1)),
+        "Manifest (.json)": ("json", "application/json", as_json(manifest([explanation]))),
     }
     for label, (suffix, kind, content) in files.items():
         popover.download_button(
@@ -200,6 +199,4 @@ def _jpeg(picture: Picture) -> bytes:
 
 def plain(text: str) -> str:
     """A text, a file name say, that Markdown shows as it is."""
-    return "".join(
-        f"\\{character}" if character in r"\`*_[]<>$~:" else character for character in text
-    )
+    return "".join(f"\\{character}" if character in r"\`*_[]<>$~:" else character for character in text)

@@ -1,0 +1,415 @@
+"""The command line: what it writes, what it prints, and how it refuses."""
+
+import contextlib
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import ResNet50_Weights
+
+from explorer import backbones
+from explorer.cli import main
+from explorer.compute import Engine, Request
+from explorer.images import load, sample
+from explorer.library import BUILT_IN, installed
+from explorer.methods import METHODS, find
+from explorer.render.manifest import entry
+
+PICTURES = ("wide", "chelsea")
+NAMES = ("grad-cam", "grad-cam++", "libra-cam")
+CATEGORIES = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def parse(text):
+    """JSON as the standard has it: NaN and Infinity are refused."""
+    return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+
+
+def photograph(path, identifier="coffee", size=(480, 200)):
+    sample(identifier).image.resize(size).save(path)
+    return path
+
+
+def silent_main(*arguments):
+    """The exit code and what went to standard output."""
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        code = main([str(argument) for argument in arguments])
+    return code, output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two photographs explained by three methods."""
+    folder = tmp_path_factory.mktemp("run")
+    wide, out = photograph(folder / "wide.jpg"), folder / "new" / "out"
+    wanted = [part for name in NAMES for part in ("--method", name)]
+    code, output = silent_main("explain", wide, "sample:chelsea", *wanted, "--out", out, "--json")
+    assert code == 0
+    manifest = parse((out / "manifest.json").read_text())
+    entries = {(Path(e["picture"]["name"]).stem, e["method"]["name"]): e for e in manifest["explanations"]}
+    pictures = {"wide": load(wide), "chelsea": sample("chelsea")}
+    return SimpleNamespace(
+        wide=wide, out=out, output=output, manifest=manifest, entries=entries, pictures=pictures
+    )
+
+
+@pytest.fixture(scope="module")
+def explained(run):
+    """The same from Python, each method with nothing known yet."""
+    engines = {name: Engine() for name in NAMES}
+    return {
+        (stem, name): engine.explain(run.pictures[stem], Request(method=find(name)()))
+        for stem in PICTURES
+        for name, engine in engines.items()
+    }
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder of three photographs."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for identifier in ("rocket", "astronaut", "motorcycle"):
+        photograph(folder / f"{identifier}.png", identifier, (300, 300))
+    return folder
+
+
+def refused(capsys, *arguments):
+    """The one line with which a command is refused."""
+    assert main([str(argument) for argument in arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert errors.endswith((".\n", '"\n'))
+    assert "Traceback" not in errors
+    return errors
+
+
+def test_explain_writes_two_files_for_each_map_and_a_manifest(run):
+    written = {str(path.relative_to(run.out)) for path in run.out.rglob("*") if path.is_file()}
+    maps = {f"{stem}/{name}.{kind}" for stem in PICTURES for name in NAMES for kind in ("png", "npy")}
+    assert written == {*maps, "manifest.json"}
+    listed = {file for e in run.entries.values() for file in e["files"].values()}
+    assert listed == maps
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stem", PICTURES)
+def test_the_written_maps_are_those_of_python(run, explained, stem, name):
+    saliency = np.load(run.out / stem / f"{name}.npy", allow_pickle=False)
+    assert saliency.dtype == np.float32
+    assert saliency.shape == (224, 224)
+    assert np.ptp(saliency) > 0.1
+    assert np.array_equal(saliency, explained[stem, name].attribution.saliency.numpy())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_overlay_leaves_the_photograph_outside_the_crop(run, name):
+    """Lite0 sees the middle 224 of 256 pixels of the short side: of 480 x 200 that is 175 x 175."""
+    photo = np.asarray(Image.open(run.wide)).astype(int)
+    drawn = np.asarray(Image.open(run.out / "wide" / f"{name}.png")).astype(int)
+    assert drawn.shape == photo.shape == (200, 480, 3)
+    differs = (drawn != photo).any(2)
+    rows, columns = differs.any(1).nonzero()[0], differs.any(0).nonzero()[0]
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == pytest.approx((12, 187, 152, 327), abs=1)
+    assert differs[20:180, 160:320].mean() > 0.95
+
+
+def test_the_overlay_is_brightest_where_the_map_is_highest(run):
+    saliency = np.load(run.out / "wide" / "grad-cam.npy")
+    drawn = np.asarray(Image.open(run.out / "wide" / "grad-cam.png").convert("L"))[14:186, 154:326]
+    shown = np.asarray(Image.fromarray(saliency).resize((175, 175)))[2:174, 2:174]
+    assert np.corrcoef(shown.flat, drawn.flat)[0, 1] > 0.5
+
+
+def test_the_manifest_tells_picture_backbone_and_class(run, lite0):
+    chelsea = Path(find_spec("skimage").origin).parent / "data" / "chelsea.png"
+    assert run.manifest["schema_version"] == 1
+    assert run.manifest["versions"]["torch"] == metadata.version("torch")
+    for (stem, name), found in run.entries.items():
+        path = run.wide if stem == "wide" else chelsea
+        assert found["picture"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert found["backbone"]["name"] == "efficientnet_lite0"
+        assert found["backbone"]["weights_sha256"] == lite0.digest
+        assert found["backbone"]["layer"] == lite0.default_layer.name
+        assert found["backbone"]["layer_shape"] == [1280, 7, 7]
+        assert found["method"]["name"] == name
+        with torch.inference_mode():
+            logits = lite0(lite0.preprocessing.tensor(load(path))[None])[0].double()
+        index = int(logits.argmax())
+        assert found["class"]["index"] == index
+        assert found["class"]["name"] == CATEGORIES[index]
+        assert found["class"]["probability"] == pytest.approx(float(logits.softmax(0)[index]), abs=1e-5)
+        assert found["seconds"] > 0
+    assert run.entries["chelsea", "grad-cam"]["method"]["options"] == {}
+    assert run.entries["chelsea", "libra-cam"]["method"]["options"] == {"size": 30, "official": False}
+
+
+def test_the_manifest_tells_the_references(run, explained):
+    [built_in] = [
+        info for info in installed() if (info.name, info.backbone) == (BUILT_IN, "efficientnet_lite0")
+    ]
+    for (stem, name), found in run.entries.items():
+        if name != "libra-cam":
+            assert found["library"] is None
+            continue
+        assert found["library"]["name"] == BUILT_IN
+        assert found["library"]["fingerprint"] == built_in.fingerprint
+        references, used = found["library"]["references"], explained[stem, name].references
+        assert [r["id"] for r in references] == [used.library.ids[i] for i in used.indices]
+        assert [r["kept"] for r in references] == used.kept.tolist()
+        assert [r["gain"] for r in references] == used.gains.tolist()
+        assert len({r["id"] for r in references}) == 30
+        assert not any(r["id"].startswith(stem) for r in references)  # never crops of the photograph itself
+
+
+def test_the_manifest_tells_the_calibration_and_the_passes(run, explained):
+    """Methods that share a picture are not charged for each other's passes."""
+    for key, found in run.entries.items():
+        curve = explained[key].calibration
+        assert found["calibration"]["removed_percent"] == list(range(0, 100, 10))
+        assert found["calibration"]["probabilities"] == list(curve.probabilities)
+        assert found["calibration"]["cut_percent"] == 10 * int(np.argmax(curve.probabilities))
+        assert found["forward_passes"] == explained[key].passes
+        if key[1] == "libra-cam":
+            assert found["forward_passes"] >= 1 + 30 + 10  # references are measured in whole batches
+        else:
+            assert found["forward_passes"] == 1 + 10
+
+
+def test_the_printed_manifest_is_the_written_one(run):
+    assert parse(run.output) == run.manifest
+
+
+def test_an_unmeasurable_gain_is_not_a_number_in_no_manifest(explained):
+    """A reference whose base map is constant has the gain NaN, which JSON does not know."""
+    found = explained["chelsea", "libra-cam"]
+    references = replace(found.references, gains=torch.full_like(found.references.gains, torch.nan))
+    parse(json.dumps(entry(replace(found, references=references))))
+
+
+def test_options_of_methods_are_flags(run, tmp_path, capsys):
+    arguments = ["sample:chelsea", "--method", "libra-cam", "--size", "5", "--official", "--target", "281"]
+    assert main(["explain", *arguments, "--fine", "--rule", "lowest", "--out", str(tmp_path), "--json"]) == 0
+    [found] = parse(capsys.readouterr().out)["explanations"]
+    assert found["method"]["options"] == {"size": 5, "official": True}
+    assert len(found["library"]["references"]) == 5
+    assert (found["library"]["rule"], found["library"]["seed"]) == ("lowest", 0)
+    assert (found["class"]["index"], found["class"]["name"]) == (281, CATEGORIES[281])
+    assert found["calibration"]["removed_percent"] == list(range(0, 92, 2))
+
+
+def test_fewer_references_are_the_first_of_more_and_a_seed_draws_others(run, tmp_path):
+    def references(*arguments):
+        line = ("explain", "sample:chelsea", "--method", "libra-cam", *arguments, "--out", tmp_path, "--json")
+        [found] = parse(silent_main(*line)[1])["explanations"]
+        return [r["id"] for r in found["library"]["references"]]
+
+    default = [r["id"] for r in run.entries["chelsea", "libra-cam"]["library"]["references"]]
+    assert references("--size", 5) == default[:5]
+    other = references("--size", 5, "--seed", 1)
+    fallback = run.entries["chelsea", "libra-cam"]["library"]["fallback"]
+    assert (other == default[:5]) == fallback
+
+
+def test_another_layer_is_used(tmp_path, lite0, capsys):
+    layer = lite0.layers[-6]
+    arguments = [
+        "explain",
+        "sample:rocket",
+        "--layer",
+        layer.name,
+        "--method",
+        "grad-cam",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main([*arguments, "--json"]) == 0
+    [found] = parse(capsys.readouterr().out)["explanations"]
+    assert found["backbone"]["layer"] == layer.name
+    assert found["backbone"]["layer_shape"] == [layer.channels, layer.height, layer.width]
+
+
+def test_without_json_a_line_for_each_map_is_printed(run, tmp_path, capsys):
+    assert main(["explain", "sample:chelsea", "--method", "grad-cam", "--out", str(tmp_path)]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    found = run.entries["chelsea", "grad-cam"]["class"]
+    assert first.startswith(f"chelsea  grad-cam  {found['name']} {found['probability']:.3f}")
+    assert "11 passes" in first
+    assert last == f"Wrote 2 files and manifest.json to {tmp_path}."
+
+
+def test_listings_are_json(lite0, capsys):
+    def listed(*arguments):
+        assert main([*arguments, "--json"]) == 0
+        return parse(capsys.readouterr().out)
+
+    assert [item["name"] for item in listed("backbones")] == list(backbones.names())
+    methods = listed("methods")
+    assert [item["name"] for item in methods] == list(METHODS)
+    assert [option["name"] for option in methods[NAMES.index("libra-cam")]["options"]] == ["size", "official"]
+    assert [item["name"] for item in listed("layers")] == [layer.name for layer in lite0.layers]
+
+
+def test_listings_are_readable(capsys):
+    for command, words in (
+        ("backbones", backbones.names()),
+        ("methods", METHODS),
+        ("layers", ["bn2", "default"]),
+    ):
+        assert main([command]) == 0
+        output = capsys.readouterr().out
+        assert all(word in output for word in words)
+
+
+def test_a_library_is_built_listed_shown_and_used(home, small, tmp_path, capsys):
+    def ask(*arguments):
+        assert main([*map(str, arguments), "--json"]) == 0
+        return parse(capsys.readouterr().out)
+
+    assert ask("library", "list") == []
+    (small / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,class_index\nrocket.png,7\n")
+    built = ask("library", "build", "--images", small, "--labels", labels, "--name", "three")
+    assert (built[0]["name"], built[0]["records"], built[0]["classes"]) == ("three", 3, 3)
+    assert "broken.jpg" in built[0]["skipped"][0]
+    assert ask("library", "list") == ask("library", "show", "three") == built
+    assert [info["name"] for info in ask("library", "build", "--images", small)] == ["small"]
+    assert main(["library", "show", "three"]) == 0
+    assert "skipped" in capsys.readouterr().out
+    arguments = ("explain", "sample:chelsea", "--method", "libra-cam", "--out", tmp_path / "out")
+    [found] = ask(*arguments, "--library", "three")["explanations"]
+    assert found["library"]["fingerprint"] == built[0]["fingerprint"]
+    assert {r["id"] for r in found["library"]["references"]} == {
+        "rocket.png",
+        "astronaut.png",
+        "motorcycle.png",
+    }
+    [found] = ask(*arguments, "--library", "three", "--target", "7")["explanations"]
+    assert {r["id"] for r in found["library"]["references"]} == {"astronaut.png", "motorcycle.png"}
+
+
+def test_the_module_runs():
+    command = [sys.executable, "-m", "explorer", "backbones", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [item["name"] for item in parse(found.stdout)] == list(backbones.names())
+    assert found.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.jpg"], '"none.jpg" cannot be read'),
+        (["folder.jpg"], '"folder.jpg" cannot be read'),
+        (["text.jpg"], '"text.jpg" is no JPEG'),
+        (["sample:chelsea", "text.jpg"], '"text.jpg" is no JPEG'),
+        (["sample:dog"], '"dog" is not a sample: choose one of chelsea'),
+        (["sample:chelsea", "--method", "grad-kam"], "'grad-kam'; there are grad-cam, "),
+        (
+            ["sample:chelsea", "--method", "libra-cam", "--size", "0"],
+            "libra-cam: size must lie between 1 and",
+        ),
+        (["sample:chelsea", "--size", "many"], "--size: invalid int value: 'many'"),
+        (["sample:chelsea", "--rule", "best"], "--rule: invalid choice: 'best'"),
+        (["sample:chelsea", "chelsea.png"], "2 of the photographs are called 'chelsea'"),
+        (["sample:chelsea", "--colour", "red"], "--colour"),
+        ([], "PHOTO"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, capsys, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.jpg").mkdir()
+    Path("text.jpg").write_text("no picture")
+    photograph("chelsea.png")
+    assert words in refused(capsys, "explain", *arguments, "--out", "out")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backbone", "resnet5"], "no backbone 'resnet5'"),
+        (["--backbone", "timm:resnet5000"], "'resnet5000'"),
+        (["--backbone", "resnet18"], "resnet18"),  # its weights are not on this machine
+        (["--layer", "conv99"], "no cut point 'conv99'"),
+        (["--library", "none", "--method", "libra-cam"], "no library 'none'"),
+        (["--library", "\udcff", "--method", "libra-cam"], "no library"),  # not UTF-8 in the shell
+        (["--target", "1000"], "no class 1000: its classes are 0 to 999"),
+        (["--target", "-1"], "no class -1"),
+    ],
+)
+def test_what_the_network_cannot_serve_is_refused(tmp_path, capsys, arguments, words):
+    assert words in refused(capsys, "explain", "sample:chelsea", *arguments, "--out", tmp_path)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    for out in ("out", "out/deeper"):
+        assert "--out" in refused(capsys, "explain", "sample:chelsea", "--out", tmp_path / out)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("blocked", ["manifest.json", "rocket/grad-cam.npy", "rocket/grad-cam.png"])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys, blocked):
+    (tmp_path / blocked).mkdir(parents=True)
+    arguments = ["explain", "sample:rocket", "--method", "grad-cam", "--out", str(tmp_path), "--json"]
+    assert blocked in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["...jpg", "..jpg", "manifest.json.jpg", "\udcff.jpg", ".jpg", "a\nb.jpg"], ids=ascii
+)
+def test_a_strange_photo_name_stays_in_a_folder_of_its_own(tmp_path, capsys, name):
+    """The stem of ``...jpg`` is the parent folder."""
+    sample("rocket").image.resize((64, 64)).save(tmp_path / "photo.jpg")
+    photo, out = (tmp_path / "photo.jpg").rename(tmp_path / name), tmp_path / "out"
+    code = main(["explain", str(photo), "--method", "grad-cam", "--out", str(out)])
+    output, errors = capsys.readouterr()
+    assert {path.parent for path in tmp_path.rglob("grad-cam.*")} <= set(
+        out.iterdir() if out.exists() else []
+    )
+    assert (code, errors.count("\n")) in {(0, 0), (2, 1)}
+    output.encode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["library", "build", "--images", "empty"], "empty holds no JPEG"),
+        (["library", "build", "--images", "none"], "none is not a folder"),
+        (["library", "build", "--images", "small", "--labels", "none.csv"], "none.csv cannot be read"),
+        (["library", "build", "--images", "small", "--name", "built-in"], "'built-in'"),
+        (["library", "build", "--images", "small", "--name", "x" * 61], "cannot name a library"),
+        (["library", "build", "--images", "small", "--backbone", "resnet5"], "'resnet5'"),
+        (["library", "build", "--images", "small", "--layer", "conv99"], "'conv99'"),
+        (["library", "build"], "--images"),
+        (["library", "show", "none"], "no library 'none'"),
+        (["library", "show"], "N"),
+        (["library"], "ACTION"),
+        (["layers", "--backbone", "resnet5"], "'resnet5'"),
+        (["explain", "sample:chelsea"], "--out"),
+        (["explode"], "'explode'"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_other_commands_refuse_with_a_sentence(home, small, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    assert words in refused(capsys, *arguments)
+    assert not installed()

@@ -1,0 +1,17 @@
+"""The same code on a GPU."""
+
+import pytest
+import torch
+
+from explorer import METHODS, Engine, Request, sample
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_cuda_gives_the_maps_of_the_cpu(name):
+    request = Request(method=METHODS[name]())
+    here, there = (Engine(device).explain(sample("chelsea"), request) for device in ("cpu", "cuda"))
+    assert there.attribution.saliency.device.type == "cpu"
+    torch.testing.assert_close(there.attribution.saliency, here.attribution.saliency, atol=1e-3, rtol=0)
+    assert there.calibration.probabilities == pytest.approx(here.calibration.probabilities, abs=1e-3)
