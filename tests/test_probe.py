@@ -1,0 +1,122 @@
+"""The probe against the un-cut network, and many threads on one of it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from explorer import METHODS, Probe, calibrate, sample
+from explorer.backbones import Backbone
+
+
+@pytest.fixture(scope="module")
+def image(lite0):
+    return lite0.preprocessing.tensor(sample("chelsea"))
+
+
+@pytest.fixture
+def masks():
+    return torch.rand(9, 7, 7, generator=torch.Generator().manual_seed(1))
+
+
+def test_scores_are_those_of_the_masked_picture(lite0, original, image, masks):
+    probe = Probe(lite0.cut(), image)
+    whole = F.interpolate(masks[:, None], (224, 224), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        expected = original("efficientnet_lite0")(image * whole).softmax(1)[:, 282]
+    torch.testing.assert_close(probe.scores(masks, 282), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(probe.scores(whole[:, 0], 282), expected, atol=1e-5, rtol=0)
+
+
+def test_gradient_is_that_of_the_whole_network(lite0, original, image):
+    seen = []
+    model = original("efficientnet_lite0")
+
+    def keep(module, inputs, output):
+        output.retain_grad()
+        seen.append(output)
+
+    model.bn2.register_forward_hook(keep)
+    model(image[None])[0, 282].backward()
+    probe = Probe(lite0.cut(), image)
+    torch.testing.assert_close(probe.gradient(282), seen[0].grad[0], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(probe.activation, seen[0].detach()[0], atol=1e-4, rtol=1e-4)
+
+
+def test_passes_are_counted_and_told(lite0, image, masks):
+    told = []
+    probe = Probe(lite0.cut(), image, batch=4, tick=told.append)
+    probe.scores(masks, 0)
+    assert told == [1, 4, 4, 1]
+    assert probe.passes == 10
+
+
+def test_a_tick_that_raises_stops_before_the_next_chunk(lite0, image, masks):
+    probe = Probe(lite0.cut(), image, batch=2)
+    probe.tick = lambda passes: (_ for _ in ()).throw(InterruptedError)
+    with pytest.raises(InterruptedError):
+        probe.scores(masks, 0)
+    assert probe.passes == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_the_chunk_is_halved_until_it_fits(lite0, image, masks, monkeypatch, error):
+    probe = Probe(lite0.cut(), image, batch=8)
+    expected = probe.scores(masks, 282)
+    forward = Backbone.__call__
+
+    def small(self, images):
+        if len(images) > 2:
+            raise error
+        return forward(self, images)
+
+    monkeypatch.setattr(Backbone, "__call__", small)
+    torch.testing.assert_close(probe.scores(masks, 282), expected, atol=1e-6, rtol=0)
+    assert probe.batch == 2
+
+
+def test_other_errors_pass_through(lite0, image, masks, monkeypatch):
+    monkeypatch.setattr(
+        Backbone, "__call__", lambda self, images: (_ for _ in ()).throw(RuntimeError("broken"))
+    )
+    with pytest.raises(RuntimeError, match="broken"):
+        Probe(lite0.cut(), image, batch=8).scores(masks, 0)
+
+
+def test_quick_preset_is_near_but_not_exact(lite0, image, masks):
+    exact = Probe(lite0.cut(), image).scores(masks, 282)
+    quick = Probe(lite0.cut(), image, precision="bfloat16").scores(masks, 282)
+    assert not torch.equal(exact, quick)
+    torch.testing.assert_close(quick, exact, atol=0.15, rtol=0)
+
+
+def test_four_threads_on_one_backbone_are_bit_equal_to_one(lite0):
+    """Hooks or gradients left on a shared network make wrong maps, or crash the process."""
+    cut = lite0.cut()
+    inputs = {
+        name: lite0.preprocessing.tensor(sample(name)) for name in ("chelsea", "coffee", "rocket", "china")
+    }
+    references = torch.stack([Probe(cut, image).activation for image in inputs.values()]).roll(1, 0)
+
+    def explain(task):
+        method, name, target = task
+        probe = Probe(cut, inputs[name])
+        saliency = METHODS[method]()(probe, target, references).saliency
+        return saliency, calibrate(probe, saliency, target, (0, 50)).probabilities
+
+    tasks = [(method, name, target) for method in METHODS for name in inputs for target in (282, 967)]
+    alone = [explain(task) for task in tasks]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(explain, tasks * 3))
+    for (saliency, curve), (expected, expected_curve) in zip(together, alone * 3, strict=True):
+        assert torch.equal(saliency, expected)
+        assert curve == expected_curve
+    assert all(parameter.grad is None for parameter in lite0._traced.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in lite0._traced.modules())
