@@ -1,0 +1,193 @@
+"""The engine: the same numbers whatever was asked before, and sentences where there are none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from explorer import Engine, ExplorerError, Picture, Probe, Request, calibrate, sample
+from explorer.compute import Service, State
+from explorer.compute.engine import all_references
+from explorer.library import select
+from explorer.methods import find
+from explorer.methods.gradient import GradCAM
+from explorer.methods.libra import LibraCAM
+
+LIBRA = Request(method=LibraCAM(size=6))
+LONG = 120
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine("cpu")
+
+
+class Watch:
+    """Remembers what it is told, and may stop the work."""
+
+    def __init__(self, stop_after=None):
+        self.stages, self.steps, self.stop_after = [], 0, stop_after
+
+    def begin(self, stage, total=0):
+        self.stages.append(stage)
+
+    def advance(self, steps):
+        self.steps += steps
+        if self.stop_after is not None and self.steps > self.stop_after:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "libra-cam"])
+def test_an_explanation_is_that_of_the_parts_put_together_by_hand(engine, name):
+    picture = sample("coffee")
+    request = Request(method=find(name)())
+    explanation = engine.explain(picture, request)
+    backbone = engine.backbone("efficientnet_lite0")
+    probe = Probe(backbone.cut(), backbone.preprocessing.tensor(picture))
+    target = int(probe.logits.argmax())
+    library = engine.library(backbone.cut(), "built-in")
+    references = library.activations(select(library, target, exclude=picture.digest).indices)
+    attribution = request.method(probe, target, references)
+    curve = calibrate(probe, attribution.saliency, target)
+    torch.testing.assert_close(explanation.attribution.saliency, attribution.saliency, atol=1e-6, rtol=0)
+    assert (explanation.target, explanation.label) == (target, "espresso")
+    assert explanation.probability == pytest.approx(float(probe.probabilities[target]))
+    assert explanation.calibration.cut == curve.cut
+    assert explanation.calibration.probabilities == pytest.approx(curve.probabilities, abs=1e-6)
+
+
+def test_a_map_does_not_depend_on_what_was_asked_before(engine):
+    sizes = [5, 30, 3, 100, 5]
+    maps = [engine.explain(sample("rocket"), replace(LIBRA, method=LibraCAM(size=size))) for size in sizes]
+    fresh = Engine("cpu").explain(sample("rocket"), replace(LIBRA, method=LibraCAM(size=5)))
+    for explanation in (maps[0], maps[4]):
+        assert torch.equal(explanation.attribution.saliency, fresh.attribution.saliency)
+        assert explanation.calibration == fresh.calibration
+        assert explanation.passes == fresh.passes
+    assert not torch.equal(maps[1].attribution.saliency, maps[0].attribution.saliency)
+
+
+def test_once_all_references_are_measured_a_library_size_costs_only_its_curve(engine):
+    picture, watch = sample("astronaut"), Watch()
+    available = engine.explain(picture, LIBRA).references.available
+    assert engine.measure(picture, all_references(LIBRA)) == available
+    explanation = engine.explain(picture, replace(LIBRA, method=LibraCAM(size=77)), watch)
+    assert watch.steps == len(LIBRA.levels)
+    assert explanation.references.measured == available
+    assert len(explanation.references.kept) == 77
+
+
+def test_passes_are_those_that_the_map_takes_from_nothing(engine):
+    assert engine.explain(sample("china"), Request(method=GradCAM())).passes == 1 + 10
+    assert engine.explain(sample("china"), LIBRA).passes == 1 + 8 + 10  # six references in batches of four
+
+
+def test_the_predicted_class_is_the_default_and_another_can_be_asked(engine):
+    first = engine.explain(sample("coffee"), Request())
+    again = engine.explain(sample("coffee"), Request(target=first.target))
+    mug = engine.explain(sample("coffee"), Request(target=504))
+    assert torch.equal(first.attribution.saliency, again.attribution.saliency)
+    assert mug.label == "coffee mug"
+    assert not torch.equal(first.attribution.saliency, mug.attribution.saliency)
+    prediction = engine.predict(sample("coffee"), "efficientnet_lite0")
+    assert prediction.top(1) == [first.target]
+    assert float(prediction.probabilities[504]) == pytest.approx(mug.probability)
+
+
+def test_the_map_is_delivered_before_its_curve(engine):
+    delivered = []
+    explanation = engine.explain(sample("motorcycle"), Request(), deliver=delivered.append)
+    [early] = delivered
+    assert early.calibration is None
+    assert early.attribution.saliency is not None
+    assert explanation.calibration is not None
+
+
+def test_a_blank_map_has_a_reason_and_no_curve(engine, monkeypatch):
+    monkeypatch.setattr(Probe, "gradient", lambda self, target: -torch.ones_like(self.activation))
+    explanation = engine.explain(sample("chelsea"), Request(target=3))
+    assert "No position speaks for this class" in explanation.attribution.blank
+    assert explanation.calibration is None
+    assert not explanation.attribution.saliency.any()
+
+
+@pytest.mark.parametrize("size", [(900, 300), (300, 900), (50, 60)])
+def test_pictures_of_any_shape(engine, size):
+    picture = Picture("x", f"{size}", np.asarray(sample("coffee").image.resize(size)))
+    explanation = engine.explain(picture, Request())
+    assert explanation.attribution.saliency.shape == (224, 224)
+    left, top, right, bottom = explanation.box
+    assert (right - left) * size[0] == pytest.approx((bottom - top) * size[1], rel=0.02)
+    assert (left + right, top + bottom) == pytest.approx((1, 1), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(target=1000), "no class 1000: its classes are 0 to 999"),
+        (Request(target=-2), "no class -2"),
+        (Request(layer="nowhere"), "no cut point 'nowhere'"),
+        (Request(backbone="nothing"), "no backbone 'nothing'"),
+        (replace(LIBRA, library="none"), "no library 'none'"),
+    ],
+)
+def test_refusals_are_sentences(engine, request_, words):
+    with pytest.raises(ExplorerError, match=words):
+        engine.explain(sample("chelsea"), request_)
+
+
+def test_a_library_of_the_class_alone_is_refused(engine, monkeypatch):
+    library = engine.library(engine.backbone("efficientnet_lite0").cut(), "built-in")
+    monkeypatch.setattr(
+        Engine, "library", lambda *_: replace(library, labels=torch.full_like(library.labels, 9))
+    )
+    with pytest.raises(ExplorerError, match="no picture of another class"):
+        engine.explain(sample("chelsea"), replace(LIBRA, target=9))
+
+
+def test_stopped_work_leaves_a_usable_engine(engine):
+    picture, request = sample("motorcycle"), replace(LIBRA, method=LibraCAM(size=40))
+    with pytest.raises(InterruptedError):
+        engine.explain(picture, request, Watch(stop_after=10))
+    watch = Watch()
+    explanation = engine.explain(picture, request, watch)
+    expected = Engine("cpu").explain(picture, request)
+    assert watch.steps < 40 + 10, "what was measured before the stop is lost"
+    assert torch.equal(explanation.attribution.saliency, expected.attribution.saliency)
+
+
+def test_precisions_are_kept_apart(engine):
+    exact = engine.explain(sample("chelsea"), Request())
+    quick = engine.explain(sample("chelsea"), Request(precision="bfloat16"))
+    again = engine.explain(sample("chelsea"), Request())
+    assert quick.calibration.probabilities != exact.calibration.probabilities
+    assert again.calibration == exact.calibration
+
+
+def test_stages_are_named(home):
+    watch = Watch()
+    Engine("cpu").explain(sample("chelsea"), LIBRA, watch)
+    assert watch.stages[0] == "Loading efficientnet_lite0"
+    assert "Building the built-in library" in watch.stages
+    assert watch.stages[-1].startswith("Calibrating Libra-CAM, chelsea")
+
+
+def test_service_gives_what_the_engine_gives(engine):
+    service = Service(engine)
+    picture = service.sample("coffee", "me")
+    assert picture.wait(LONG)
+    job = service.explanation(picture.result, LIBRA, "me")
+    rest = service.measurement(picture.result, LIBRA, "me")
+    assert rest.wait(LONG)
+    assert job.state is State.DONE
+    assert torch.equal(
+        job.result.attribution.saliency, engine.explain(sample("coffee"), LIBRA).attribution.saliency
+    )
+    assert service.remembered(picture.result, LIBRA) is job.result
+    bad = service.upload(b"text", "notes.jpg", "me")
+    assert bad.wait(LONG)
+    assert '"notes.jpg"' in bad.error
+    missing = service.explanation(picture.result, replace(LIBRA, library="gone"), "me")
+    assert missing.wait(LONG)
+    assert "no library 'gone'" in missing.error

@@ -1,0 +1,203 @@
+"""Jobs: shared, cancelled when nobody waits, never lost."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+from explorer.compute import BACKGROUND, FOREVER, State, Worker, jobs
+from explorer.errors import ExplorerError
+
+LONG = 30  # seconds after which a wait is a hang
+
+
+@pytest.fixture
+def worker():
+    worker = Worker("test", keep=4)
+    yield worker
+    worker.close()
+
+
+class Steps:
+    """Work that goes on by one step each time the test says so."""
+
+    def __init__(self, steps=3):
+        self.started, self.steps, self.made = threading.Event(), steps, 0
+        self.go = threading.Semaphore(0)
+
+    def __call__(self, job):
+        job.begin("walking", self.steps)
+        self.started.set()
+        for _ in range(self.steps):
+            assert self.go.acquire(timeout=LONG)
+            job.advance(1)
+            self.made += 1
+        return "done"
+
+    def walk(self, steps=3):
+        for _ in range(steps):
+            self.go.release()
+
+
+def test_one_job_for_all_who_ask(worker):
+    work = Steps()
+    found = []
+    threads = [
+        threading.Thread(target=lambda i=i: found.append(worker.submit(("k",), work, str(i))))
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    work.walk()
+    assert len(set(map(id, found))) == 1
+    assert found[0].wait(LONG)
+    assert (found[0].state, found[0].result, work.made) == (State.DONE, "done", 3)
+
+
+def test_a_job_stops_when_its_last_waiter_lets_go(worker):
+    work = Steps()
+    job = worker.submit(("k",), work, "a")
+    worker.submit(("k",), work, "b")
+    assert work.started.wait(LONG)
+    worker.retain("a", set())
+    work.walk(1)
+    assert not job.settled
+    worker.retain("b", {("other",)})
+    work.walk(2)
+    assert job.wait(LONG)
+    assert job.state is State.CANCELLED
+    again = Steps(0)
+    assert worker.submit(("k",), again, "a").wait(LONG)
+
+
+def test_retained_jobs_go_on(worker):
+    work = Steps()
+    job = worker.submit(("k",), work, "a")
+    worker.retain("a", {("k",)})
+    work.walk()
+    assert job.wait(LONG)
+    assert job.state is State.DONE
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_who_does_not_ask_again_in_time_no_longer_waits(worker, monkeypatch, renewed):
+    """A closed tab says nothing: it only stops asking."""
+    now = [1000.0]
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    work = Steps()
+    job = worker.submit(("k",), work, "a")
+    assert work.started.wait(LONG)
+    now[0] += 8
+    if renewed:
+        worker.submit(("k",), work, "a")
+    now[0] += 8
+    work.walk()
+    assert job.wait(LONG)
+    assert job.state is (State.DONE if renewed else State.CANCELLED)
+
+
+def test_a_lease_for_ever_does_not_end(worker, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    work = Steps(1)
+    job = worker.submit(("k",), work, "shell", lease=FOREVER)
+    now[0] += 1e9
+    work.walk(1)
+    assert job.wait(LONG)
+    assert job.state is State.DONE
+
+
+def test_background_work_gives_way_and_completes_later(worker):
+    order = []
+    long = Steps()
+
+    def background(job):
+        result = long(job)
+        order.append("background")
+        return result
+
+    slow = worker.submit(("slow",), background, "a", priority=BACKGROUND)
+    assert long.started.wait(LONG)
+    quick = worker.submit(("quick",), lambda job: order.append("quick"), "a")
+    long.walk(1)
+    assert quick.wait(LONG)
+    assert not slow.settled
+    long.walk(3)
+    assert slow.wait(LONG)
+    assert order == ["quick", "background"]
+    assert slow.result == "done"
+
+
+def test_first_come_first_served(worker):
+    block, order = Steps(1), []
+    worker.submit(("block",), block, "a")
+    assert block.started.wait(LONG)
+    last = [worker.submit((i,), lambda job, i=i: order.append(i), "a") for i in range(5)][-1]
+    block.walk(1)
+    assert last.wait(LONG)
+    assert order == list(range(5))
+
+
+def test_a_partial_result_is_seen_before_the_end(worker):
+    work = Steps(1)
+
+    def deliver(job):
+        job.deliver("part")
+        return work(job)
+
+    job = worker.submit(("k",), deliver, "a")
+    assert work.started.wait(LONG)
+    assert (job.result, job.settled, job.stage, job.total) == ("part", False, "walking", 1)
+    assert not job.wait(0)
+    work.walk(1)
+    assert job.wait(LONG)
+    assert job.result == "done"
+
+
+def test_failures_are_sentences_and_the_worker_lives_on(worker, caplog):
+    def refuse(job):
+        raise ExplorerError("The picture is blue: choose a red one.")
+
+    def fault(job):
+        raise ZeroDivisionError
+
+    refused, broken = worker.submit(("r",), refuse, "a"), worker.submit(("f",), fault, "a")
+    assert broken.wait(LONG)
+    assert (refused.state, refused.error) == (State.FAILED, "The picture is blue: choose a red one.")
+    assert "ZeroDivisionError" in broken.error
+    assert "ZeroDivisionError" in caplog.text
+    assert worker.submit(("g",), lambda job: 7, "a").wait(LONG)
+    worker.forget(("r",))
+    assert worker.submit(("r",), lambda job: "red", "a").wait(LONG)
+
+
+def test_finished_jobs_are_remembered_up_to_a_number_and_hold_no_work(worker):
+    class Picture:
+        pass
+
+    picture = Picture()
+    gone = weakref.ref(picture)
+    job = worker.submit((0,), lambda job, picture=picture: None, "a")
+    assert job.wait(LONG)
+    del picture
+    for i in range(1, 5):
+        assert worker.submit((i,), lambda job: None, "a").wait(LONG)
+    gc.collect()
+    assert gone() is None
+    assert worker.finished((0,)) is None
+    assert worker.finished((1,)) is not None
+
+
+def test_closing_stops_the_running_job():
+    worker, work = Worker("closing"), Steps(1)
+    job = worker.submit(("k",), work, "a")
+    assert work.started.wait(LONG)
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    work.walk(1)
+    closing.join(LONG)
+    assert job.wait(LONG)
+    assert not worker._thread.is_alive()
