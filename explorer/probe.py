@@ -10,7 +10,6 @@ from torch import Tensor
 from explorer.backbones import Cut
 
 Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 class Probe:

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from explorer.compute import BACKGROUND, FOREVER, State, Worker, jobs
+from explorer.compute import BACKGROUND, State, Worker, jobs
 from explorer.errors import ExplorerError
 
 LONG = 30  # seconds after which a wait is a hang
@@ -97,17 +97,6 @@ def test_who_does_not_ask_again_in_time_no_longer_waits(worker, monkeypatch, ren
     work.walk()
     assert job.wait(LONG)
     assert job.state is (State.DONE if renewed else State.CANCELLED)
-
-
-def test_a_lease_for_ever_does_not_end(worker, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
-    work = Steps(1)
-    job = worker.submit(("k",), work, "shell", lease=FOREVER)
-    now[0] += 1e9
-    work.walk(1)
-    assert job.wait(LONG)
-    assert job.state is State.DONE
 
 
 def test_background_work_gives_way_and_completes_later(worker):

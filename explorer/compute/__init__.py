@@ -1,12 +1,11 @@
 """The compute module: device, jobs, caches, and the engine that explains."""
 
 from explorer.compute.engine import Engine, Explanation, Prediction, Progress, ReferencesUsed, Request
-from explorer.compute.jobs import BACKGROUND, FOREVER, INTERACTIVE, Job, State, Worker
+from explorer.compute.jobs import BACKGROUND, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
 
 __all__ = [
     "BACKGROUND",
-    "FOREVER",
     "INTERACTIVE",
     "Engine",
     "Explanation",

@@ -18,7 +18,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 INTERACTIVE, BACKGROUND = 0, 1
-FOREVER = float("inf")
 _LEASE = 10.0
 
 
@@ -117,7 +116,6 @@ class Worker:
         waiter: str,
         *,
         priority: int = INTERACTIVE,
-        lease: float = _LEASE,
     ) -> Job[T]:
         """The job of this key, queued unless it is known; renews the waiter's lease.
 
@@ -130,7 +128,7 @@ class Worker:
                 job = self._jobs[key] = Job(key, work, priority)
                 job._interrupt = self._interrupt
                 self._push(job)
-            job._leases[waiter] = time.monotonic() + lease
+            job._leases[waiter] = time.monotonic() + _LEASE
             return job
 
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
@@ -156,10 +154,6 @@ class Worker:
         """The finished job of this key, if it is still remembered."""
         with self._changed:
             return self._finished.get(key)
-
-    @property
-    def unfinished(self) -> int:
-        return len(self._jobs)
 
     def _push(self, job: Job[Any]) -> None:
         heapq.heappush(self._queue, (job.priority, next(self._sequence), job))
