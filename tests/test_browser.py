@@ -184,9 +184,9 @@ def test_link_restores_the_view(visit):
     expect(again.locator(DRAWN).first).to_have_attribute("data-look", "heat/viridis/55/40")
     expect(again.get_by_role("slider", name="Libra-CAM: library size")).to_have_value("7")
     for position in range(2):
-        assert fingerprint(again.locator(DRAWN).nth(position)) == fingerprint(
-            page.locator(DRAWN).nth(position)
-        )
+        pixels = fingerprint(page.locator(DRAWN).nth(position))
+        restored = again.locator(DRAWN).nth(position).element_handle()
+        again.wait_for_function("([canvas, pixels]) => canvas.toDataURL() === pixels", arg=[restored, pixels])
 
 
 @pytest.mark.parametrize(
