@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from explorer.errors import ExplorerError
-from explorer.probe import Probe, normalise, upsample
+from explorer.probe import Probe, upsample
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,21 @@ def options_of(method: type[Method]) -> list[dict[str, Any]]:
 
 def from_signed(signed: Tensor, probe: Probe) -> Attribution:
     """The common ending: ReLU, bilinear up-sampling, then min-max to [0, 1], with a reason when blank."""
-    saliency = normalise(upsample(signed.relu()[None], probe.size))[0]
-    return Attribution(saliency, signed, why_blank(signed, saliency, probe))
+    positive = signed.relu()
+    blank = why_blank(signed, positive, probe)
+    if blank is not None:
+        return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank)
+    saliency = upsample(positive[None], probe.size)[0]
+    low, high = saliency.aminmax()
+    return Attribution(saliency.sub_(low).div_(high - low), signed)
 
 
-def why_blank(signed: Tensor, saliency: Tensor, probe: Probe) -> str | None:
-    """Why a saliency map is all zero, or None when it is not."""
-    if saliency.any():
-        return None
+def why_blank(signed: Tensor, shown: Tensor, probe: Probe) -> str | None:
+    """Why a map ``shown`` (h, w), made of ``signed`` (h, w), is blank; None when it is not."""
     if not torch.isfinite(signed).all():
         return "The network's numbers overflow at this layer. Choose another layer or full precision."
+    if shown.max() > shown.min():
+        return None
     if not probe.activation.any():
         return "The layer is silent: every activation is zero for this picture. Choose another layer."
     if (signed <= 0).all():

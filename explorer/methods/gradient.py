@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from explorer.methods.base import Attribution, Method, Paper, from_signed, register
@@ -28,7 +27,7 @@ class GradCAM(Method):
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k) with w_k the spatial mean of the gradient."""
         weights = probe.gradient(target).mean((1, 2))
-        return from_signed(torch.einsum("k,khw->hw", weights, probe.activation), probe)
+        return from_signed(probe.activation.movedim(0, -1) @ weights, probe)
 
 
 @register
@@ -58,4 +57,4 @@ class GradCAMPlusPlus(Method):
         positive = probe.gradient(target).relu()
         mass = probe.activation.sum((1, 2), keepdim=True).relu()
         weights = (positive / (2 + mass * positive)).sum((1, 2))
-        return from_signed(torch.einsum("k,khw->hw", weights, probe.activation), probe)
+        return from_signed(probe.activation.movedim(0, -1) @ weights, probe)

@@ -127,9 +127,9 @@ class LibraCAM(Method):
                 blank = "The released code returns NaN here: a constant base map enters the average."
             saliency = torch.zeros(probe.size, device=signed.device)
             return LibraAttribution(saliency, signed.mean(0), blank, gains=gains, kept=kept)
-        saliency = upsample(base_maps[kept].mean(0, keepdim=True), probe.size)[0]
-        average = signed[kept].mean(0)
-        silent = why_blank(average, saliency, probe)
+        shown, average = base_maps[kept].mean(0), signed[kept].mean(0)
+        saliency = upsample(shown[None], probe.size)[0]
+        silent = None if shown.any() else why_blank(average, shown, probe)
         return LibraAttribution(saliency, average, silent, gains=gains, kept=kept)
 
 
