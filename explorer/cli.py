@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error.filename} cannot be used ({error.strerror}): choose another --out.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; nothing was left half written.", file=sys.stderr)
+        print("Interrupted.", file=sys.stderr)
         return 130
     return 0
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--library", default=BUILT_IN, metavar="NAME", help="of the references")
     explain.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
-    explain.add_argument("--seed", type=int, default=0, help="of the random rule")
+    explain.add_argument("--seed", type=_seed, default=0, help="of the random rule")
     explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
     explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
@@ -110,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("name", metavar="N")
     showing.set_defaults(run=_library_show)
     return parser
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise ValueError
+    return value
 
 
 def _declared_options() -> list[dict[str, Any]]:

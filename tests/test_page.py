@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -141,6 +143,27 @@ def test_refused_values_of_a_link_are_named(visit, key, value):
     assert any(key in warning.value and "default" in warning.value for warning in app.warning)
     assert [data["alt"] for data in drawn(app)[:2]] == [data["alt"] for data in drawn(visit())[:2]]
     assert key not in app.query_params
+
+
+def test_a_class_chosen_on_a_page_at_rest_is_explained(visit):
+    """With nothing else changed no other run would notice the choice."""
+    app = visit(methods="grad-cam")
+    app.selectbox(key="widget class.chelsea").set_value(285)
+    app.run()
+    assert drawn(settle(app))[0]["alt"] == "Grad-CAM map for Egyptian cat on chelsea"
+
+
+def test_the_same_picture_twice_is_one_row(visit):
+    app = visit(methods="grad-cam")
+    chelsea = Path(skimage.__file__).parent / "data" / "chelsea.png"
+    app.file_uploader[0].set_value([("mine.png", chelsea.read_bytes(), "image/png")])
+    settle(app.run())
+    assert len(drawn(app, "photo")) == 1
+
+
+def test_a_link_cannot_write_markdown(visit):
+    app = visit(methods="libra-cam", library="![x](https://elsewhere/p.png)")
+    assert not any("![x](" in text.value for text in [*app.caption, *app.error])
 
 
 def test_bad_upload_loses_nothing(visit):

@@ -59,6 +59,7 @@ class Backbone:
         self.preprocessing = preprocessing
         self.labels = labels
         self.digest = weights.digest(model)
+        self._architecture = repr(model)
         model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.device = torch.device(device)
         # On a CPU small batches stay in its caches: a picture costs half of what it costs in batches of 16.
@@ -110,7 +111,7 @@ class Backbone:
         with self._lock:
             if found not in self._cuts:
                 trunk, head = split(self._traced, self._nodes[found])
-                text = f"{self.digest} {found.name} {self.preprocessing!r}"
+                text = f"{self.digest} {self._architecture} {found.name} {self.preprocessing!r}"
                 fingerprint = hashlib.sha256(text.encode()).hexdigest()
                 self._cuts[found] = Cut(self, found, trunk, head, fingerprint)
             return self._cuts[found]

@@ -129,7 +129,10 @@ def _load_timm(
     if not timm.is_model(identifier):
         near = ", ".join(timm.list_models(f"*{identifier[:8]}*", pretrained=True)[:4]) or "timm.list_models()"
         raise UnknownBackboneError(f"timm knows no model {identifier[:80]!r}; near it: {near}.")
-    published = timm.get_pretrained_cfg(identifier)
+    try:
+        published = timm.get_pretrained_cfg(identifier)
+    except RuntimeError as error:
+        raise UnknownBackboneError(f"timm has no weights {identifier[:80]!r}: {error}") from error
     repository = published.hf_hub_id if published else None
     local = try_to_load_from_cache(repository, "model.safetensors") if repository else None
     try:

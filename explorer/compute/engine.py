@@ -144,8 +144,8 @@ class Engine:
         self._own: dict[str, Backbone] = {}
         self._backbones: LRU[str, Backbone] = LRU(3)
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
-        self._probes: LRU[tuple[str, str, str], Probe] = LRU(16)
-        self._evidence: LRU[tuple[object, ...], LibraEvidence] = LRU(64)
+        self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
+        self._evidence: LRU[tuple[object, ...], LibraEvidence] = LRU(16)
 
     def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         """The backbone, loaded once."""
@@ -210,7 +210,7 @@ class Engine:
                 )
             probe.tick = progress.advance
             method = request.method
-            progress.begin(f"{method.title}, {picture.name}", len(request.levels))
+            progress.begin(method.title, len(request.levels))
             references: ReferencesUsed | None = None
             attribution: Attribution
             if isinstance(method, LibraCAM):
@@ -245,7 +245,7 @@ class Engine:
             if deliver is not None:
                 deliver(explanation(None))
             official = isinstance(method, LibraCAM) and method.official
-            progress.begin(f"Calibrating {method.title}, {picture.name}", len(request.levels))
+            progress.begin(f"Calibrating {method.title}", len(request.levels))
             return explanation(
                 calibrate(probe, attribution.saliency, target, request.levels, official=official)
             )
@@ -321,7 +321,7 @@ class Engine:
         known = len(evidence) if evidence is not None else 0
         wanted = min(available, math.ceil(method.size / probe.batch) * probe.batch)
         reused = min(known, wanted)
-        progress.begin(f"{method.title}, {picture.name}: measuring references", wanted - reused)
+        progress.begin(f"{method.title}: measuring references", wanted - reused)
         while evidence is None or len(evidence) < wanted:
             chosen = selection.indices[known : known + probe.batch]
             more = method.evidence(probe, target, library.activations(chosen))

@@ -188,7 +188,15 @@ class Worker:
                     self._push(job)
                 continue
             except Cancelled:
-                job.state = State.CANCELLED
+                with self._changed:
+                    if job.wanted and not self._closing:  # asked for again in the meantime
+                        job.state = State.QUEUED
+                        self._push(job)
+                        continue
+                    del self._jobs[job.key]
+                job.state, job._work = State.CANCELLED, None
+                job._finished.set()
+                continue
             except ExplorerError as error:
                 job.state, job.error = State.FAILED, str(error)
             except Exception as error:
@@ -200,6 +208,5 @@ class Worker:
             job._work = None
             with self._changed:
                 del self._jobs[job.key]
-                if job.state is not State.CANCELLED:
-                    self._finished.put(job.key, job)
+                self._finished.put(job.key, job)
             job._finished.set()

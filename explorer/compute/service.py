@@ -64,7 +64,7 @@ class Service:
         """All references of a Libra-CAM request measured, behind all other work."""
         whole = all_references(request)
         return self._device.submit(
-            ("measurement", picture.digest, whole),
+            ("measurement", *_explanation_key(picture, whole)),
             lambda job: self.engine.measure(picture, whole, job),
             waiter,
             priority=BACKGROUND,

@@ -27,7 +27,8 @@ def overlay(
     """
     width, height = picture.width, picture.height
     corners = [round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height)]
-    left, top, right, bottom = corners
+    left, top = corners[:2]
+    right, bottom = max(corners[2], left + 1), max(corners[3], top + 1)
     scaled = Image.fromarray(saliency).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     values = np.rint(255 * np.clip(np.asarray(scaled), 0, 1)).astype(np.uint8)
     colours = Image.fromarray(colour_table(colour_map)[values])
@@ -48,5 +49,5 @@ def jpeg(image: Image.Image, longest: int) -> bytes:
 
 def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

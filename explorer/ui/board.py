@@ -62,12 +62,16 @@ def ask(choice: Choice) -> Board:
     """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
     board = Board()
     layers = board.ask(choice.layers())
-    pictures = [job.result for job in map(board.ask, choice.pictures()) if job.result is not None]
+    pictures: dict[str, Picture] = {}
+    for job in map(board.ask, choice.pictures()):
+        if job.result is not None:
+            pictures.setdefault(job.result.digest, job.result)
     if layers.result is None:
         return board
     backbone = choice.request.backbone
-    predictions = [board.ask(service().prediction(picture, backbone, waiter())) for picture in pictures]
-    for picture, job in zip(pictures, predictions, strict=True):
+    asked = [service().prediction(picture, backbone, waiter()) for picture in pictures.values()]
+    predictions = [board.ask(job) for job in asked]
+    for picture, job in zip(pictures.values(), predictions, strict=True):
         if job.result is not None:
             board.rows.append(_ask_row(board, picture, job.result, choice))
     return board
@@ -86,20 +90,23 @@ def measure_rest(board: Board, row: Row) -> int:
             used = job.result.references
             rest = service().measurement(row.picture, job.result.request, waiter())
             board.jobs.append(rest)
-            return 0 if rest.settled else used.available - used.measured
+            return 0 if rest.state is State.DONE else used.available - used.measured
     return 0
 
 
 def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Choice) -> Row:
-    target = view().seed(target_key(picture), PREDICTED, whole(0, len(prediction.labels) - 1))
+    key = target_key(picture)
+    kept = view().seed(key, PREDICTED, whole(0, len(prediction.labels) - 1))
+    # The widget is drawn after this; what it has just been set to is known already.
+    target = st.session_state.get(f"widget {key}", kept)
     former: dict[tuple[str, str], Any] = st.session_state.setdefault("former", {})
     cells = []
     for method in choice.methods:
         request = replace(choice.request, method=method, target=None if target == PREDICTED else target)
         job = board.ask(service().explanation(picture, request, waiter()))
-        key = (picture.digest, method.name)
-        last = service().remembered(picture, former[key]) if key in former else None
+        cell = (picture.digest, method.name)
+        last = service().remembered(picture, former[cell]) if cell in former else None
         if job.state is State.DONE:
-            former[key] = request
+            former[cell] = request
         cells.append((method, job, last))
     return Row(picture, prediction, tuple(cells))

@@ -1,5 +1,6 @@
 """One picture and one map on the page."""
 
+from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 
@@ -66,7 +67,7 @@ def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None
         return
     if explanation is None:
         with st.container(height=220, border=True):
-            st.caption(f"{job.stage} …")
+            st.caption(plain(f"{job.stage} …"))
         return
     if explanation.attribution.blank is not None:
         st.warning(f"**Blank map.** {explanation.attribution.blank}")
@@ -89,7 +90,11 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
     files: dict[str, tuple[str, str, str | bytes]] = {
         "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
         "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
-        "Manifest (.json)": ("json", "application/json", as_json(manifest([explanation]))),
+        "Manifest (.json)": (
+            "json",
+            "application/json",
+            as_json(manifest([replace(explanation, name=picture.name)])),
+        ),
     }
     for label, (suffix, kind, content) in files.items():
         popover.download_button(

@@ -14,10 +14,11 @@ from explorer.render.charts import gains_chart
 from explorer.render.overlay import jpeg
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
-from explorer.ui.cells import calibration_block, map_cell, picture_cell, target_choice
+from explorer.ui.cells import calibration_block, map_cell, picture_cell, plain, target_choice
 from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
 
+_SHOWN = 120
 _GALLERY = """
 <style>
 .cam-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; margin: 0;
@@ -87,14 +88,16 @@ def _summary(explanation: Explanation, used: ReferencesUsed) -> None:
         if used.fallback
         else f"{used.qualified} pictures meet the rule."
     )
-    st.caption(f"Library {info.name}: {info.records} records, {info.source}. {rule}")
+    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {rule}"))
 
 
 def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
     library = used.library
-    entries = zip(used.indices.tolist(), used.gains.tolist(), used.kept.tolist(), strict=True)
+    entries = list(zip(used.indices.tolist(), used.gains.tolist(), used.kept.tolist(), strict=True))
+    if len(entries) > _SHOWN:
+        st.caption(f"The first {_SHOWN} of {len(entries)} are shown.")
     items = []
-    for index, gain, kept in entries:
+    for index, gain, kept in entries[:_SHOWN]:
         name = html.escape(library.ids[index])
         label = html.escape(row.prediction.labels[int(library.labels[index])])
         chance = float(library.probabilities[index, explanation.target])

@@ -47,8 +47,15 @@ def chosen_row(rows: list[Row], key: str) -> Row:
 def _report(board: Board, choice: Choice) -> None:
     """What is wrong and what is going on, above the results."""
     for job in board.jobs:
-        if job.error is not None and job.key[0] in ("layers", "upload", "sample", "prediction"):
+        if job.error is not None and job.key[0] in (
+            "layers",
+            "upload",
+            "sample",
+            "prediction",
+            "measurement",
+        ):
             st.error(plain(job.error))
+            st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
     if not choice.methods:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
     if not choice.samples and not choice.uploads:
@@ -64,7 +71,7 @@ def _status(board: Board, choice: Choice) -> None:
         waiting = sum(not other.settled for other in board.jobs) - 1
         text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
         text += f"; {waiting} more waiting" if waiting else ""
-        st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=text)
+        st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
         return
     request, layers = choice.request, choice.layers().result
     if layers:
@@ -75,7 +82,7 @@ def _status(board: Board, choice: Choice) -> None:
         parts.append(f"{len(request.levels)} calibration levels")
         if request.precision != "float32":
             parts.append(f"quick, not exact ({request.precision})")
-        st.caption(" · ".join(parts))
+        st.caption(plain(" · ".join(parts)))
 
 
 def _settle(board: Board, choice: Choice, polling: bool) -> None:

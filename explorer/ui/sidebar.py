@@ -230,6 +230,9 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
             values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)
             continue
         low, high = item.metadata["low"], limits.get(item.name, item.metadata["high"])
+        if high <= low:
+            values[item.name] = low
+            continue
         if view().seed(key, item.default, whole(low, item.metadata["high"])) > high:
             view().values[key] = high
             st.session_state.pop(f"widget {key}", None)

@@ -72,7 +72,8 @@ def bound(
     value = view().seed(key, default, parse)
     if state not in st.session_state:
         st.session_state[state] = value
-    return view().keep(key, widget(key=state, **arguments), default, show)
+    chosen = widget(key=state, **arguments)
+    return view().keep(key, default if chosen is None else chosen, default, show)
 
 
 def one_of(options: Collection[str]) -> Callable[[str], Any]:
