@@ -21,7 +21,7 @@ from explorer import images
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 45_000
+PATIENCE = 180_000
 expect.set_options(timeout=PATIENCE)
 DRAWN = 'canvas[data-cell^="look"][data-look]'
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from explorer import METHODS, Probe, calibrate, sample
 from explorer.backbones import Backbone
+from explorer.probe import normalise
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +79,51 @@ def test_the_chunk_is_halved_until_it_fits(lite0, image, masks, monkeypatch, err
         return forward(self, images)
 
     monkeypatch.setattr(Backbone, "__call__", small)
+    told = []
+    probe.tick = told.append
     torch.testing.assert_close(probe.scores(masks, 282), expected, atol=1e-6, rtol=0)
     assert probe.batch == 2
+    assert told == [2, 2, 2, 2, 1]
 
 
-def test_other_errors_pass_through(lite0, image, masks, monkeypatch):
-    monkeypatch.setattr(
-        Backbone, "__call__", lambda self, images: (_ for _ in ()).throw(RuntimeError("broken"))
-    )
-    with pytest.raises(RuntimeError, match="broken"):
-        Probe(lite0.cut(), image, batch=8).scores(masks, 0)
+@pytest.mark.parametrize(
+    ("error", "batch", "tries"),
+    [(RuntimeError("broken"), 8, 1), (torch.OutOfMemoryError("CUDA out of memory"), 4, 3)],
+    ids=["another error", "one picture too many"],
+)
+def test_an_error_that_smaller_chunks_do_not_heal_passes_through(
+    lite0, image, masks, monkeypatch, error, batch, tries
+):
+    asked = []
+
+    def broken(self, images):
+        asked.append(len(images))
+        raise error
+
+    probe = Probe(lite0.cut(), image, batch=batch)
+    monkeypatch.setattr(Backbone, "__call__", broken)
+    with pytest.raises(type(error), match=str(error)):
+        probe.scores(masks, 0)
+    assert asked == [batch // 2**i for i in range(tries)]
+    assert probe.passes == 1
+
+
+def test_no_masks_cost_nothing(lite0, image, masks):
+    probe = Probe(lite0.cut(), image)
+    assert probe.scores(masks[:0], 0).shape == (0,)
+    assert probe.passes == 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_normalise_reaches_zero_and_one_exactly_beside_broken_maps(masks, scale):
+    broken = torch.full((3, 7, 7), -scale)
+    broken[1, 2, 3] = float("nan")
+    broken[2, 2, 3] = float("-inf")
+    scaled = normalise(torch.cat([(masks - 0.5) * scale, broken]))
+    assert scaled.amin((1, 2)).tolist() == [0.0] * 12
+    assert scaled.amax((1, 2)).tolist() == [1.0] * 9 + [0.0] * 3
+    low, high = masks.double().amin((1, 2), True), masks.double().amax((1, 2), True)
+    torch.testing.assert_close(scaled[:9].double(), (masks - low) / (high - low), atol=1e-6, rtol=0)
 
 
 def test_quick_preset_is_near_but_not_exact(lite0, image, masks):
@@ -114,8 +150,8 @@ def test_four_threads_on_one_backbone_are_bit_equal_to_one(lite0):
     tasks = [(method, name, target) for method in METHODS for name in inputs for target in (282, 967)]
     alone = [explain(task) for task in tasks]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(explain, tasks * 3))
-    for (saliency, curve), (expected, expected_curve) in zip(together, alone * 3, strict=True):
+        together = list(pool.map(explain, tasks * 2))
+    for (saliency, curve), (expected, expected_curve) in zip(together, alone * 2, strict=True):
         assert torch.equal(saliency, expected)
         assert curve == expected_curve
     assert all(parameter.grad is None for parameter in lite0._traced.parameters())

@@ -89,7 +89,7 @@ class Job(Generic[T]):
 class Worker:
     """One thread that runs jobs one after the other, interactive before background.
 
-    Waiters hold leases: a waiter that neither asks again within ten seconds (a closed tab) nor retains its job
+    Waiters hold leases: a waiter that does not renew its lease within ten seconds (a closed tab) or gives its job up
     (a changed widget) no longer counts, and a job without waiters stops at its next step.
 
     Args:
@@ -132,10 +132,12 @@ class Worker:
             return job
 
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
-        """Gives up the waiter's interest in all other jobs."""
+        """Renews the waiter's leases on these jobs, and gives up its interest in all others."""
         with self._changed:
             for job in self._jobs.values():
-                if job.key not in keys:
+                if job.key in keys:
+                    job._leases[waiter] = time.monotonic() + _LEASE
+                else:
                     job._leases.pop(waiter, None)
 
     def forget(self, key: tuple[Hashable, ...]) -> None:

@@ -76,7 +76,7 @@ class Service:
         return job.result if job is not None else None
 
     def retain(self, waiter: str, jobs: Set[Job[Any]]) -> None:
-        """Gives up the waiter's interest in every job but these."""
+        """Renews the waiter's interest in these jobs, and gives up that in all others."""
         keys = {job.key for job in jobs}
         self._device.retain(waiter, keys)
         self._decoder.retain(waiter, keys)

@@ -35,21 +35,33 @@ class Row:
 
 @dataclass
 class Board:
-    """All rows that can be drawn, the jobs behind them, and what went wrong."""
+    """All rows that can be drawn, and the jobs behind them, each as it was when it was looked at."""
 
     rows: list[Row] = field(default_factory=list)
-    jobs: list[Job[Any]] = field(default_factory=list)
+    jobs: dict[Job[Any], tuple[bool, Any]] = field(default_factory=dict)
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
 
     def ask(self, job: Job[Any]) -> Job[Any]:
         """Takes a job in, and gives it a moment if there is one left."""
-        self.jobs.append(job)
         job.wait(max(0.0, self.deadline - time.monotonic()))
+        return self.watch(job)
+
+    def watch(self, job: Job[Any]) -> Job[Any]:
+        """Takes a job in as it is."""
+        self.jobs[job] = (job.settled, job.result)
         return job
 
     @property
     def pending(self) -> bool:
-        return any(not job.settled for job in self.jobs)
+        """Whether anything was not settled when it was looked at."""
+        return any(not settled for settled, _ in self.jobs.values())
+
+    @property
+    def outdated(self) -> bool:
+        """Whether any job has come further than what is drawn of it."""
+        return any(
+            job.settled != settled or job.result is not result for job, (settled, result) in self.jobs.items()
+        )
 
     @property
     def running(self) -> Job[Any] | None:
@@ -88,8 +100,7 @@ def measure_rest(board: Board, row: Row) -> int:
     for method, job, _ in row.cells:
         if isinstance(method, LibraCAM) and job.state is State.DONE and job.result and job.result.references:
             used = job.result.references
-            rest = service().measurement(row.picture, job.result.request, waiter())
-            board.jobs.append(rest)
+            rest = board.watch(service().measurement(row.picture, job.result.request, waiter()))
             return 0 if rest.state is State.DONE else used.available - used.measured
     return 0
 

@@ -8,23 +8,33 @@ from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, one_of, view
+from explorer.ui.view import bound, one_of
 
 _POLL = 0.5  # seconds
 
 
 def live(choice: Choice, draw: Callable[[Board], None]) -> None:
-    """Asks for what the choice needs and draws it; polls only while something is being made."""
-    boards = [ask(choice)]
-    polling = boards[0].pending
+    """Asks for what the choice needs and draws what is there; draws all again whenever more has come.
 
-    def frame() -> None:
-        board = boards.pop() if boards else ask(choice)
-        _report(board, choice)
-        draw(board)
-        _settle(board, choice, polling)
+    Only the line that says what is going on is drawn at every poll. Of a larger fragment that starts again before
+    its messages are sent, Streamlit (1.67) drops the blocks and keeps the large elements, on which the browser fails.
+    """
+    board = ask(choice)
+    if not choice.complete and choice.layers().result is not None:
+        st.rerun()
+    _report(board, choice)
+    line = st.container(height=64, border=False)
+    draw(board)
+    service().retain(waiter(), set(board.jobs))
 
-    st.fragment(frame, run_every=_POLL if polling else None)()
+    def poll() -> None:
+        if board.outdated:
+            st.rerun()
+        service().retain(waiter(), set(board.jobs))
+        _status(board, choice)
+
+    with line:
+        st.fragment(poll, run_every=_POLL if board.pending else None)()
 
 
 def chosen_row(rows: list[Row], key: str) -> Row:
@@ -45,7 +55,7 @@ def chosen_row(rows: list[Row], key: str) -> Row:
 
 
 def _report(board: Board, choice: Choice) -> None:
-    """What is wrong and what is going on, above the results."""
+    """What is wrong or missing, above the results."""
     for job in board.jobs:
         if job.error is not None and job.key[0] in (
             "layers",
@@ -60,8 +70,6 @@ def _report(board: Board, choice: Choice) -> None:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
     if not choice.samples and not choice.uploads:
         st.info("Choose a sample or upload a photograph in the sidebar.")
-    with st.container(height=64, border=False):
-        _status(board, choice)
 
 
 def _status(board: Board, choice: Choice) -> None:
@@ -83,12 +91,3 @@ def _status(board: Board, choice: Choice) -> None:
         if request.precision != "float32":
             parts.append(f"quick, not exact ({request.precision})")
         st.caption(plain(" · ".join(parts)))
-
-
-def _settle(board: Board, choice: Choice, polling: bool) -> None:
-    """Lets go of what is no longer shown, keeps the URL true, and starts or stops the polling."""
-    service().retain(waiter(), set(board.jobs))
-    view().publish()
-    layers_came = not choice.complete and choice.layers().result is not None
-    if board.pending != polling or layers_came:
-        st.rerun()
