@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0, or 2 with one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         parsed = _parser().parse_args(arguments)
         parsed.run(parsed)
@@ -40,12 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{error.filename} cannot be used ({error.strerror}): choose another --out.", file=sys.stderr)
+        print(_fault(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
     return 0
+
+
+def _fault(error: OSError) -> str:
+    """What the system refused, in a sentence."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return f"The machine refused: {reason}. Check the disk and the connection, then run this again."
+    return f"{error.filename} cannot be used ({reason}): choose another place, --out for what is written."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -221,9 +233,8 @@ def _line(explanation: Explanation) -> str:
         if cut
         else ""
     )
-    name = explanation.name.encode(errors="backslashreplace").decode()
     return (
-        f"{name}  {explanation.request.method.name}  {explanation.label} "
+        f"{explanation.name}  {explanation.request.method.name}  {explanation.label} "
         f"{explanation.probability:.3f}  {verdict}  ({explanation.passes} passes, {explanation.seconds:.2f} s)"
     )
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 from copy import deepcopy
 from dataclasses import replace
 from urllib.error import URLError
@@ -30,7 +29,7 @@ from explorer.backbones import (
     names,
     weights,
 )
-from explorer.backbones.preprocessing import from_timm, from_torchvision
+from explorer.backbones.preprocessing import PreprocessingError, from_timm, from_torchvision
 
 SEEN = Preprocessing(256, (224, 224), "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # name: default layer, its shape, tokens before those of the image
@@ -78,6 +77,7 @@ def test_default_layer_is_the_end_of_the_feature_extractor(pair):
     layer = backbone.default_layer
     assert (layer.name, (layer.channels, layer.height, layer.width), layer.prefix) == (name, shape, prefix)
     assert prefix == getattr(model, "num_prefix_tokens", prefix)
+    assert {layer.prefix for layer in backbone.layers} <= {0, prefix}
     assert len(backbone.layers) >= 7
 
 
@@ -179,6 +179,12 @@ def test_preprocessing_is_that_of_timm(name, size):
     picture = Picture("", "", np.asarray(sample("astronaut").image.resize(size)))
     expected = create_transform(**config, is_training=False)(picture.image)
     torch.testing.assert_close(from_timm(config).tensor(picture), expected, atol=1e-6, rtol=0)
+
+
+def test_a_crop_that_is_not_built_is_refused():
+    config = resolve_model_data_config(None, pretrained_cfg=timm.get_pretrained_cfg("resnet18").to_dict())
+    with pytest.raises(PreprocessingError, match="crops its pictures by 'border'"):
+        from_timm({**config, "crop_mode": "border"})
 
 
 @pytest.mark.parametrize("size", [(640, 300), (300, 640), (500, 500), (200, 180)])
@@ -368,7 +374,14 @@ class Hostile:
 def test_a_checkpoint_that_holds_code_is_not_run(checkpoints):
     checkpoints.mkdir(parents=True)
     torch.save({"layers.0.weight": Hostile()}, weight_file("mnasnet0_5"))
-    with pytest.raises(pickle.UnpicklingError, match="Weights only"):
+    with pytest.raises(WeightsUnavailableError, match="does not hold the weights of mnasnet0_5"):
+        load("mnasnet0_5")
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(checkpoints):
+    checkpoints.mkdir(parents=True)
+    weight_file("mnasnet0_5").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(WeightsUnavailableError, match="remove it, so that it is fetched again"):
         load("mnasnet0_5")
 
 

@@ -124,6 +124,7 @@ def test_first_page_explains_a_sample(visit):
 def test_main_job(visit, tmp_path):
     """Two uploads, two methods, a bad file, the library size, the cut, a download and a restored link."""
     page = visit()
+    settled(page, 2)
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
         [
             photograph("coffee"),

@@ -413,3 +413,22 @@ def test_other_commands_refuse_with_a_sentence(home, small, tmp_path, monkeypatc
     Path("empty").mkdir()
     assert words in refused(capsys, *arguments)
     assert not installed()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError("odd"), "The machine refused: odd."),
+        (
+            PermissionError(13, "Permission denied", "/somewhere"),
+            "/somewhere cannot be used (Permission denied)",
+        ),
+    ],
+)
+def test_faults_of_the_system_are_one_sentence(monkeypatch, capsys, error, words):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("explorer.cli.backbones.names", refuse)
+    assert main(["backbones"]) == 2
+    assert words in capsys.readouterr().err

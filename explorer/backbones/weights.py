@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -70,6 +72,26 @@ def fetch(url: str, name: str, progress: Progress | None = None) -> None:
             ) from error
         finally:
             Path(partial.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(name: str, place: str) -> Iterator[None]:
+    """Around the reading of a weight file: turns one that is damaged, foreign or holds code into a sentence.
+
+    Args:
+        place: where the file lies, for the message.
+
+    Raises:
+        WeightsUnavailableError: the file does not hold the weights of this network.
+    """
+    try:
+        yield
+    except (UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsUnavailableError(
+            f"The file {place} does not hold the weights of {name} ({reason[:120]}): "
+            "remove it, so that it is fetched again."
+        ) from error
 
 
 def digest(model: nn.Module) -> str:

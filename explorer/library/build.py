@@ -59,7 +59,7 @@ def from_folder(folder: Path, labels: Path | None = None) -> list[Source]:
         labels: a CSV file with the columns ``file`` and ``class_index``; without it the prediction stands in.
 
     Raises:
-        LibraryError: no such folder, no pictures in it, or a labels file that cannot be read.
+        LibraryError: no such folder, no pictures in it, or a labels file that cannot be read or names none of them.
     """
     if not folder.is_dir():
         raise LibraryError(f"{folder} is not a folder: give the folder that holds the photographs.")
@@ -67,6 +67,10 @@ def from_folder(folder: Path, labels: Path | None = None) -> list[Source]:
     if not paths:
         raise LibraryError(f"{folder} holds no JPEG, PNG or WebP file: give a folder of photographs.")
     classes = _read_labels(labels) if labels is not None else {}
+    if labels is not None and not classes.keys() & {path.name for path in paths}:
+        raise LibraryError(
+            f"{labels} names none of the pictures in {folder}: its column file must hold their file names."
+        )
     return [Source(path.name, partial(images.load, path), classes.get(path.name)) for path in paths]
 
 
