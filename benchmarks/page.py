@@ -76,6 +76,8 @@ def settle(page: Page) -> None:
     expect(page.locator(CELL)).to_have_count(2, timeout=120_000)
     expect(page.locator("figure.dimmed")).to_have_count(0, timeout=120_000)
     expect(page.get_by_test_id("stProgress")).to_have_count(0, timeout=120_000)
+    expect(page.get_by_text("Measuring the c")).to_have_count(0, timeout=120_000)
+    expect(page.locator('[data-test-script-state="notRunning"]')).to_have_count(1, timeout=120_000)
 
 
 def resident(pid: int) -> float:

@@ -82,7 +82,7 @@ def test_retained_jobs_go_on(worker):
     assert job.state is State.DONE
 
 
-@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("renewed", [None, "asked again", "retained"])
 def test_who_does_not_ask_again_in_time_no_longer_waits(worker, monkeypatch, renewed):
     """A closed tab says nothing: it only stops asking."""
     now = [1000.0]
@@ -91,8 +91,10 @@ def test_who_does_not_ask_again_in_time_no_longer_waits(worker, monkeypatch, ren
     job = worker.submit(("k",), work, "a")
     assert work.started.wait(LONG)
     now[0] += 8
-    if renewed:
+    if renewed == "asked again":
         worker.submit(("k",), work, "a")
+    elif renewed == "retained":
+        worker.retain("a", {("k",)})
     now[0] += 8
     work.walk()
     assert job.wait(LONG)
@@ -140,10 +142,20 @@ def test_a_partial_result_is_seen_before_the_end(worker):
     job = worker.submit(("k",), deliver, "a")
     assert work.started.wait(LONG)
     assert (job.result, job.settled, job.stage, job.total) == ("part", False, "walking", 1)
+    assert job.wait_for_result(0)
     assert not job.wait(0)
     work.walk(1)
     assert job.wait(LONG)
     assert job.result == "done"
+
+
+def test_the_end_is_a_result_too(worker):
+    work = Steps()
+    job = worker.submit(("k",), work, "a")
+    assert not job.wait_for_result(0)
+    work.walk()
+    assert job.wait_for_result(LONG)
+    assert job.wait(LONG)
 
 
 def test_failures_are_sentences_and_the_worker_lives_on(worker, caplog):

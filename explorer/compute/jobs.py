@@ -55,6 +55,7 @@ class Job(Generic[T]):
         self.error: str | None = None
         self._work: Callable[[Job[T]], T] | None = work
         self._leases: dict[str, float] = {}
+        self._delivered = threading.Event()
         self._finished = threading.Event()
         self._interrupt: Callable[[Job[Any]], None] = lambda job: None
 
@@ -65,6 +66,10 @@ class Job(Generic[T]):
     def wait(self, seconds: float | None = None) -> bool:
         """Waits for the end, at most so long; whether it has come."""
         return self._finished.wait(seconds)
+
+    def wait_for_result(self, seconds: float) -> bool:
+        """Waits for the end or for a partial result, at most so long; whether either has come."""
+        return self._delivered.wait(seconds)
 
     def begin(self, stage: str, total: int = 0) -> None:
         """Names the stage of the work and the number of its steps."""
@@ -79,6 +84,11 @@ class Job(Generic[T]):
     def deliver(self, partial: T) -> None:
         """Shows a result that is not complete yet."""
         self.result = partial
+        self._delivered.set()
+
+    def _finish(self) -> None:
+        self._finished.set()
+        self._delivered.set()
 
     @property
     def wanted(self) -> bool:
@@ -197,7 +207,7 @@ class Worker:
                         continue
                     del self._jobs[job.key]
                 job.state, job._work = State.CANCELLED, None
-                job._finished.set()
+                job._finish()
                 continue
             except ExplorerError as error:
                 job.state, job.error = State.FAILED, str(error)
@@ -211,4 +221,4 @@ class Worker:
             with self._changed:
                 del self._jobs[job.key]
                 self._finished.put(job.key, job)
-            job._finished.set()
+            job._finish()

@@ -43,7 +43,7 @@ class Board:
 
     def ask(self, job: Job[Any]) -> Job[Any]:
         """Takes a job in, and gives it a moment if there is one left."""
-        job.wait(max(0.0, self.deadline - time.monotonic()))
+        job.wait_for_result(max(0.0, self.deadline - time.monotonic()))
         return self.watch(job)
 
     def watch(self, job: Job[Any]) -> Job[Any]:
