@@ -22,6 +22,8 @@ from explorer.methods import METHODS, Method, find, options_of
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
 
+_DEFAULT_METHODS = ("grad-cam", "libra-cam")
+
 
 class _Parser(argparse.ArgumentParser):
     """Refuses with one sentence."""
@@ -80,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", parents=[machine, cut], help="write the maps of photographs")
     explain.add_argument("photos", nargs="+", metavar="PHOTO", help="a file, or sample:NAME")
     explain.add_argument(
-        "--method", action="append", dest="methods", help="a name of `methods`; may be repeated"
+        "--method",
+        action="append",
+        dest="methods",
+        help="a name of `methods`; may be repeated (default: grad-cam and libra-cam)",
     )
     explain.add_argument(
         "--target", type=int, metavar="CLASS", help="class index (default: the predicted class)"
@@ -162,7 +167,7 @@ def _settings() -> Iterator[str]:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    methods = [_method(name, arguments) for name in dict.fromkeys(arguments.methods or list(METHODS))]
+    methods = [_method(name, arguments) for name in dict.fromkeys(arguments.methods or _DEFAULT_METHODS)]
     pictures = [_picture(name) for name in arguments.photos]
     stems = [Path(picture.name).stem for picture in pictures]
     for stem, count in Counter(stems).items():
@@ -263,9 +268,12 @@ def _methods(arguments: argparse.Namespace) -> None:
         {
             "name": method.name,
             "title": method.title,
-            "summary": method.summary,
+            "family": method.family,
+            "good": method.good,
+            "bad": method.bad,
             "paper": asdict(method.paper),
-            "needs_references": method.needs_references,
+            "needs": method.needs,
+            "cost": method.cost,
             "options": options_of(method),
         }
         for method in METHODS.values()
@@ -277,9 +285,9 @@ def _methods(arguments: argparse.Namespace) -> None:
         print(
             f"{method.name:12} {method.title} ({method.paper.authors}, {method.paper.venue} {method.paper.year})"
         )
-        print(f"{'':12} {method.summary}")
+        print(f"{'':12} {method.summary()}")
         for item in options_of(method):
-            print(f"{'':12} --{item['name']} ({item['default']}): {item['help']}")
+            print(f"{'':12} --{item['name'].replace('_', '-')} ({item['default']}): {item['help']}")
 
 
 def _layers(arguments: argparse.Namespace) -> None:

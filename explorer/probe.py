@@ -71,12 +71,30 @@ class Probe:
         """(C,), the softmax of the logits."""
         return self.logits.softmax(0)
 
-    def gradient(self, target: int) -> Tensor:
-        """(K, h, w), the derivative of the target's logit by the activation. Costs the head only."""
-        [gradient] = torch.autograd.grad(self._logits[target], self._raw, retain_graph=True)
+    def gradient(self, target: int | Tensor) -> Tensor:
+        """(K, h, w), the derivative of the target's logit by the activation. Costs the head only.
+
+        Args:
+            target: a class index, or a weight for each logit (C,).
+        """
+        score = self._logits[target] if isinstance(target, int) else (self._logits * target).sum()
+        [gradient] = torch.autograd.grad(score, self._raw, retain_graph=True)
         return self.cut.layer.to_maps(gradient)[0]
 
     @torch.inference_mode()
+    def head(self, activations: Callable[[slice], Tensor], count: int) -> Tensor:
+        """Logits (M, C) of ``count`` activations put in the place of the picture's. Costs the head only.
+
+        Args:
+            activations: given a slice of 0..count, the activations (m, K, h, w); so they need not exist at once.
+        """
+
+        def logits(chosen: slice) -> Tensor:
+            raw = self.cut.layer.from_maps(activations(chosen), self._raw.detach())
+            return self.cut.head(raw)
+
+        return torch.cat([logits(slice(i, min(i + self.batch, count))) for i in range(0, count, self.batch)])
+
     def scores(self, masks: Tensor, target: int) -> Tensor:
         """Probabilities (M,) of the target on the picture under each mask.
 
@@ -85,27 +103,56 @@ class Probe:
         Args:
             masks: (M, h, w) in [0, 1]; up-sampled bilinearly where smaller than the input.
         """
-        scores = []
+        return self.masked_logits(lambda chosen: masks[chosen], len(masks)).softmax(1)[:, target]
+
+    @torch.inference_mode()
+    def masked_logits(self, masks: Callable[[slice], Tensor], count: int) -> Tensor:
+        """Logits (M, C) of the picture under each of ``count`` masks.
+
+        Args:
+            masks: given a slice of 0..count, the masks (m, h, w); up-sampled where smaller than the input.
+        """
+        found: list[Tensor] = []
         done = 0
-        while done < len(masks):
+        while done < count:
             try:
-                scores.append(self._score(masks[done : done + self.batch], target))
+                found.append(self._logits_under(masks(slice(done, min(done + self.batch, count)))))
             except RuntimeError as error:
                 if self.batch == 1 or not _out_of_memory(error):
                     raise
                 self.batch //= 2
                 continue
-            done += len(scores[-1])
-            self._count(len(scores[-1]))
-        return torch.cat(scores) if scores else masks.new_zeros(0)
+            done += len(found[-1])
+            self._count(len(found[-1]))
+        return torch.cat(found) if found else self.logits[None, :][:0]
 
-    def _score(self, masks: Tensor, target: int) -> Tensor:
+    def differentiable_logits(self, mask: Tensor) -> Tensor:
+        """Logits (C,) of the picture under a mask (H, W), through which gradients flow to the mask."""
+        with torch.enable_grad():
+            logits: Tensor = self.cut.backbone((self.image * mask)[None])[0]
+        self._count(1)
+        return logits
+
+    def at(self, layer: str) -> "Probe":
+        """The same picture at another layer."""
+        return self._beside(self.cut.backbone.cut(layer), self.image)
+
+    def seeing(self, image: Tensor) -> "Probe":
+        """Another picture (3, H, W) at the same layer."""
+        return self._beside(self.cut, image)
+
+    def _beside(self, cut: Cut, image: Tensor) -> "Probe":
+        probe = Probe(cut, image, batch=self.batch, precision=self.precision, tick=self.tick)
+        self.passes += probe.passes
+        return probe
+
+    def _logits_under(self, masks: Tensor) -> Tensor:
         masks = upsample(masks.to(self.image.device), self.size)[:, None]
         images = (self.image * masks).contiguous(memory_format=torch.channels_last)
         quick = self.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=quick):
-            logits = self.cut.backbone(images)
-        return logits.float().softmax(1)[:, target]
+            logits: Tensor = self.cut.backbone(images)
+        return logits.float()
 
     def _count(self, passes: int) -> None:
         self.passes += passes

@@ -1,9 +1,9 @@
 """The curve of a map and its cut, against loops over pixels and plain forward passes."""
 
 import numpy as np
-import papers
 import pytest
 import torch
+from papers.network import softmax
 
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS, calibrate, cut_map
 from explorer.images import sample
@@ -66,7 +66,7 @@ def test_the_probabilities_are_those_of_pictures_masked_by_hand(lite0):
     masked = np.stack([image.numpy() * naive_cut(saliency, level) for level in range(0, 100, 10)])
     with torch.inference_mode():
         logits = lite0(torch.from_numpy(np.stack([*masked, image.numpy()])).float()).double().numpy()
-    *expected, whole = (papers.softmax(row)[282] for row in logits)
+    *expected, whole = (softmax(row)[282] for row in logits)
     assert np.ptp(expected) > 0.01
     assert found.removed == tuple(range(0, 100, 10))
     assert found.probabilities == pytest.approx(expected, abs=1e-5)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import papers
 import pytest
 import torch
+from papers.network import Network
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -219,7 +219,7 @@ def test_a_library_belongs_to_weights_layer_and_preprocessing(home, toy, folder)
 
 def test_records_are_what_the_network_says_of_the_photographs(home, lite0, folder, original):
     library = mine(lite0.cut(), folder)
-    network = papers.Network(original("efficientnet_lite0"), "bn2")
+    network = Network(original("efficientnet_lite0"), "bn2")
     assert library.ids == ("a.JPG", "b.png", "c.jpeg", "d.webp")
     found = library.activations(torch.arange(4))
     assert found.dtype == torch.float16

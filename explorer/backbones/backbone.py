@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx, nn
@@ -30,6 +31,25 @@ class Cut:
     trunk: fx.GraphModule
     head: fx.GraphModule
     fingerprint: str
+
+    @cached_property
+    def pooled_linear(self) -> bool:
+        """Whether the logits are linear in the spatial means of the maps (global average pooling and one linear
+        layer): whether their gradient is the same at every position and at two different activations."""
+        with torch.no_grad():
+            raw = self.trunk(self.backbone.noise())
+        generator = torch.Generator().manual_seed(0)
+        other = torch.randn(raw.shape, generator=generator).to(raw) * raw.std()
+        slopes = torch.randn(len(self.backbone.labels), generator=generator).to(raw)
+        with torch.enable_grad():
+            both = torch.cat([raw, other]).detach().requires_grad_()
+            logits = self.head(both)
+            [gradient] = torch.autograd.grad((logits * slopes[: logits.shape[1]]).sum(), both)
+        if self.layer.prefix and gradient[:, : self.layer.prefix].any():
+            return False
+        maps = self.layer.to_maps(gradient)
+        first = maps[:1, :, :1, :1]
+        return bool((maps - first).abs().max() <= 1e-4 * maps.abs().max())
 
 
 class Backbone:

@@ -46,6 +46,19 @@ class Layer:
             return tokens.reshape(len(raw), self.channels, self.height, self.width)
         return raw
 
+    def from_maps(self, maps: Tensor, raw: Tensor) -> Tensor:
+        """Maps (M, K, h, w) stored as the network stores them; the inverse of ``to_maps``.
+
+        Args:
+            raw: an activation (1, ...) as the network stores it, whose class and register tokens are kept.
+        """
+        if self.layout == "channels-last":
+            return maps.permute(0, 2, 3, 1)
+        if self.layout == "tokens":
+            kept = raw[:, : self.prefix].expand(len(maps), -1, -1)
+            return torch.cat([kept, maps.flatten(2).transpose(1, 2)], 1)
+        return maps
+
     @property
     def shape(self) -> str:
         return f"{self.channels} x {self.height} x {self.width}"

@@ -17,7 +17,7 @@ from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, Library, Rule, Selection, find_library, open_or_build, select
-from explorer.methods import Attribution, Method, find
+from explorer.methods import Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
 
@@ -210,16 +210,20 @@ class Engine:
                 )
             probe.tick = progress.advance
             method = request.method
-            progress.begin(method.title, len(request.levels))
+            if (reason := method.undefined(cut)) is not None:
+                raise UndefinedMethodError(reason)
+            progress.begin(method.title, method.passes(cut.layer) - 1)
             references: ReferencesUsed | None = None
             attribution: Attribution
             if isinstance(method, LibraCAM):
                 attribution, references, reused = self._libra(picture, request, probe, target, progress)
-            elif method.needs_references:
+            elif method.needs_references():
                 library, selection = self._select(picture, request, probe, target, progress)
                 attribution = method(probe, target, library.activations(selection.indices))
             else:
                 attribution = method(probe, target)
+            if (note := method.coincides(cut)) is not None:
+                attribution = replace(attribution, notes=(*attribution.notes, note))
 
             def explanation(calibration: Calibration | None) -> Explanation:
                 return Explanation(

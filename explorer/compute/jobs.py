@@ -41,7 +41,7 @@ class Job(Generic[T]):
     """A piece of work and what has become of it.
 
     ``done`` of ``total`` steps are made in the present ``stage``; ``result`` may be partial while the job runs.
-    ``error`` is a sentence for the user.
+    ``error`` is a sentence for the user; ``refusal`` the refusal behind it, None for an unexpected fault.
     """
 
     def __init__(self, key: tuple[Hashable, ...], work: Callable[["Job[T]"], T], priority: int) -> None:
@@ -53,6 +53,7 @@ class Job(Generic[T]):
         self.total = 0
         self.result: T | None = None
         self.error: str | None = None
+        self.refusal: ExplorerError | None = None
         self._work: Callable[[Job[T]], T] | None = work
         self._leases: dict[str, float] = {}
         self._delivered = threading.Event()
@@ -210,7 +211,7 @@ class Worker:
                 job._finish()
                 continue
             except ExplorerError as error:
-                job.state, job.error = State.FAILED, str(error)
+                job.state, job.error, job.refusal = State.FAILED, str(error), error
             except Exception as error:
                 log.exception("A job failed: %s", job.stage)
                 job.state = State.FAILED

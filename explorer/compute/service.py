@@ -90,6 +90,6 @@ class Service:
 def _explanation_key(picture: Picture, request: Request) -> tuple[Hashable, ...]:
     """What decides an explanation; of a library that can be built again, its content too."""
     content: tuple[str, ...] = ()
-    if request.method.needs_references and request.library != BUILT_IN:
+    if request.method.needs_references() and request.library != BUILT_IN:
         content = tuple(info.fingerprint for info in installed() if info.name == request.library)
     return ("explanation", picture.digest, request, content)

@@ -2,13 +2,16 @@
 
 import importlib
 import pkgutil
+from typing import get_args
 
 from explorer.methods.base import (
     METHODS,
     Attribution,
+    Family,
     Method,
     OptionError,
     Paper,
+    UndefinedMethodError,
     UnknownMethodError,
     find,
     options_of,
@@ -18,12 +21,18 @@ from explorer.methods.base import (
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)
 
+_families = get_args(Family)
+for _name, _ in sorted(METHODS.items(), key=lambda item: _families.index(item[1].family)):
+    METHODS[_name] = METHODS.pop(_name)
+
 __all__ = [
     "METHODS",
     "Attribution",
+    "Family",
     "Method",
     "OptionError",
     "Paper",
+    "UndefinedMethodError",
     "UnknownMethodError",
     "find",
     "options_of",

@@ -1,11 +1,12 @@
 """What a method is: options declared once, a registered name, and one function of a probe."""
 
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
+from explorer.backbones import Cut, Layer
 from explorer.errors import ExplorerError
 from explorer.probe import Probe, upsample
 
@@ -27,11 +28,13 @@ class Attribution:
         saliency: (H, W) float32 in [0, 1], in the frame of the network's input; all zero when blank.
         signed: (h, w) float32 at the layer's resolution, before any ReLU or scaling.
         blank: why the map is blank, in a sentence with a remedy; None for a usable map.
+        notes: what the method has to say of this very map, a sentence each.
     """
 
     saliency: Tensor
     signed: Tensor
     blank: str | None = None
+    notes: tuple[str, ...] = ()
 
     def cpu(self) -> Self:
         """The same with every tensor in main memory."""
@@ -40,32 +43,94 @@ class Attribution:
         return replace(self, **moved)
 
 
-def option(default: Any, help: str, *, label: str, source: str, low: Any = None, high: Any = None) -> Any:
-    """Declares an option of a method once, for the page, the command line, the docs and the cache key."""
-    metadata = {"label": label, "help": help, "source": source, "low": low, "high": high}
+Need = Literal["gradient", "reference library", "GAP + linear head"]
+Family = Literal[
+    "gradients",
+    "masking",
+    "Shapley values",
+    "relevance",
+    "optimisation",
+    "references",
+    "activations",
+    "controls",
+]
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    label: str,
+    source: str,
+    low: Any = None,
+    high: Any = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declares an option of a method once, for the page, the command line, the docs and the cache key.
+
+    Its type is that of the default: a switch, a number from ``low`` to ``high``, or one of ``choices``.
+    """
+    metadata = {"label": label, "help": help, "source": source, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Method:
-    """Base of all methods: a frozen dataclass of options whose call explains one class of one picture."""
+    """Base of all methods: a frozen dataclass of options whose call explains one class of one picture.
+
+    ``cost`` says in words how many forward passes a map takes, ``good`` and ``bad`` in one sentence each what to
+    expect of it.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[Paper]
-    summary: ClassVar[str]
-    needs_references: ClassVar[bool] = False
+    family: ClassVar[Family]
+    needs: ClassVar[tuple[Need, ...]] = ()
+    cost: ClassVar[str] = "1 pass"
+    good: ClassVar[str]
+    bad: ClassVar[str]
+
+    @classmethod
+    def summary(cls) -> str:
+        return f"{cls.good} {cls.bad}"
+
+    @classmethod
+    def needs_references(cls) -> bool:
+        return "reference library" in cls.needs
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
-            wanted = type(item.default)
-            if type(value) is not wanted:
+            value, wanted = getattr(self, item.name), type(item.default)
+            low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
+            if wanted is float and type(value) is int:
+                object.__setattr__(self, item.name, float(value))
+            elif type(value) is not wanted:
                 raise OptionError(
                     f"{self.name}: {item.name} must be of type {wanted.__name__}, not {value!r}."
                 )
-            if (low is not None and value < low) or (high is not None and value > high):
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
                 raise OptionError(f"{self.name}: {item.name} must lie between {low} and {high}, not {value}.")
+            if choices and value not in choices:
+                raise OptionError(f"{self.name}: {item.name} must be {' or '.join(choices)}, not {value!r}.")
+
+    def passes(self, layer: Layer) -> int:
+        """How many forward passes of the whole network a map at this layer takes, the first one included."""
+        return 1
+
+    def undefined(self, cut: Cut) -> str | None:
+        """Why there is no such map at this cut, in a sentence with a remedy; None where there is one."""
+        if "GAP + linear head" in self.needs and not cut.pooled_linear:
+            return (
+                f"{self.title} is defined only where global average pooling and one linear layer follow: "
+                f"not at {cut.layer.name} of {cut.backbone.name}. Choose a ResNet or EfficientNet at its last "
+                "layer, or Grad-CAM, which generalises it."
+            )
+        return None
+
+    def coincides(self, cut: Cut) -> str | None:
+        """With which other methods this one coincides at this cut, and why; None where it stands alone."""
+        return None
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """Explains a class.
@@ -76,6 +141,10 @@ class Method:
                 methods that need them.
         """
         raise NotImplementedError
+
+
+class UndefinedMethodError(ExplorerError):
+    """A method that does not exist at a cut; the sentence says why and what to choose instead."""
 
 
 class OptionError(ExplorerError):
@@ -111,15 +180,27 @@ def options_of(method: type[Method]) -> list[dict[str, Any]]:
     ]
 
 
-def from_signed(signed: Tensor, probe: Probe) -> Attribution:
-    """The common ending: ReLU, bilinear up-sampling, then min-max to [0, 1], with a reason when blank."""
-    positive = signed.relu()
-    blank = why_blank(signed, positive, probe)
+def from_signed(
+    signed: Tensor, probe: Probe, notes: tuple[str, ...] = (), *, rectified: bool = True
+) -> Attribution:
+    """The common ending: ReLU, bilinear up-sampling, then min-max to [0, 1], with a reason when blank.
+
+    Args:
+        signed: (h, w), at the resolution of the layer or of the input.
+        rectified: False for the methods without a ReLU, whose lowest value becomes 0.
+    """
+    shown = signed.relu() if rectified else signed
+    blank = why_blank(signed, shown, probe)
     if blank is not None:
-        return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank)
-    saliency = upsample(positive[None], probe.size)[0]
+        return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank, notes)
+    saliency = upsample(shown[None], probe.size)[0]
     low, high = saliency.aminmax()
-    return Attribution(saliency.sub_(low).div_(high - low), signed)
+    return Attribution((saliency - low) / (high - low), signed, None, notes)
+
+
+def weighted_sum(weights: Tensor, probe: Probe) -> Tensor:
+    """sum_k w_k A_k (h, w), with weights (K,)."""
+    return probe.activation.movedim(0, -1) @ weights
 
 
 def why_blank(signed: Tensor, shown: Tensor, probe: Probe) -> str | None:

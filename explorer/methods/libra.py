@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from explorer.backbones import Layer
 from explorer.methods.base import Attribution, Method, OptionError, Paper, option, register, why_blank
 from explorer.probe import Probe, normalise, upsample
 
@@ -62,11 +63,13 @@ class LibraCAM(Method):
         2022,
         "https://doi.org/10.24963/ijcai.2022/442",
     )
-    summary = (
-        "Averages the differences from confident pictures of other classes. Cuts away what they share; "
-        "as good as its library."
+    family = "references"
+    needs = ("gradient", "reference library")
+    cost = "1 pass and one for each reference"
+    good = (
+        "Averages the differences from confident pictures of other classes, so what they share is cut away."
     )
-    needs_references = True
+    bad = "As good as its library, and it chooses references by the very probability that faithfulness measures."
 
     size: int = option(
         30,
@@ -83,6 +86,9 @@ class LibraCAM(Method):
         label="as released",
         source="github.com/sanglee/Libra-CAM",
     )
+
+    def passes(self, layer: Layer) -> int:
+        return 1 + self.size
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> LibraAttribution:
         """Base maps, rejection by gain, plain average of what is kept.

@@ -56,6 +56,7 @@ def entry(explanation: Explanation) -> dict[str, Any]:
             "probability": explanation.probability,
         },
         "blank": explanation.attribution.blank,
+        "notes": list(explanation.attribution.notes),
         "library": references
         and {
             "name": references.library.info.name,

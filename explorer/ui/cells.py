@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer.compute import Explanation, Job, Prediction
 from explorer.images import Picture
+from explorer.methods import UndefinedMethodError
 from explorer.render.charts import calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
@@ -61,6 +62,10 @@ def target_choice(picture: Picture, prediction: Prediction) -> int | None:
 def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None, look: Look) -> None:
     """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
     explanation = job.result or former
+    if isinstance(job.refusal, UndefinedMethodError):
+        with st.container(height=220, border=True):
+            st.caption(plain(str(job.refusal)))
+        return
     if job.error is not None:
         st.error(plain(job.error))
         st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
@@ -74,6 +79,8 @@ def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None
         return
     _canvas(picture, explanation, dimmed=job.result is None)
     st.markdown(_figures(explanation, look))
+    for note in explanation.attribution.notes:
+        st.caption(plain(note))
     _downloads(picture, explanation, look)
 
 

@@ -40,5 +40,5 @@ def _row(row: Row, look: Look) -> None:
                 columns[1:], row.cells[start : start + _COLUMNS - 1], strict=False
             ):
                 with column:
-                    st.markdown(f"**{method.title}**", help=method.summary)
+                    st.markdown(f"**{method.title}**", help=method.summary())
                     map_cell(row.picture, job, former, look)

@@ -89,7 +89,7 @@ def _status(board: Board, choice: Choice) -> None:
     if layers:
         layer = next((layer for layer in layers if layer.name == request.layer), layers[-1])
         parts = [request.backbone, f"layer {layer.name} ({layer.shape})"]
-        if any(method.needs_references for method in choice.methods):
+        if any(method.needs_references() for method in choice.methods):
             parts.append(f"{request.library} library")
         parts.append(f"{len(request.levels)} calibration levels")
         if request.precision != "float32":

@@ -12,7 +12,7 @@ from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, Rule, installed
 from explorer.methods import METHODS, Method
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, flag, one_of, show_flag, some_of, view, whole
+from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, view, whole
 
 _DEFAULT_METHODS = ["grad-cam", "libra-cam"]
 _BUILT_IN_SIZE = 120
@@ -80,7 +80,7 @@ def controls() -> Choice:
     )
     chosen = [METHODS[name] for name in METHODS if name in names]
     library, rule, seed, records = BUILT_IN, next(iter(RULES)), 0, _BUILT_IN_SIZE
-    if any(method.needs_references for method in chosen):
+    if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
         library, rule, seed, records = _references(backbone, cut)
     methods = tuple(_configured(method, {"size": records}) for method in chosen)
@@ -229,14 +229,20 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
         if item.default is False:
             values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)
             continue
+        if choices := item.metadata["choices"]:
+            values[item.name] = bound(
+                st.selectbox, key, item.default, one_of(choices), options=choices, **common
+            )
+            continue
         low, high = item.metadata["low"], limits.get(item.name, item.metadata["high"])
         if high <= low:
             values[item.name] = low
             continue
-        if view().seed(key, item.default, whole(low, item.metadata["high"])) > high:
+        parse = whole if isinstance(item.default, int) else number
+        if view().seed(key, item.default, parse(low, item.metadata["high"])) > high:
             view().values[key] = high
             st.session_state.pop(f"widget {key}", None)
         values[item.name] = bound(
-            st.slider, key, item.default, whole(low, high), min_value=low, max_value=high, **common
+            st.slider, key, item.default, parse(low, high), min_value=low, max_value=high, **common
         )
     return method(**values)

@@ -101,6 +101,19 @@ def whole(low: int, high: int) -> Callable[[str], Any]:
     return parse
 
 
+def number(low: float, high: float) -> Callable[[str], Any]:
+    """A decimal number from low to high."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = float(text)
+        except ValueError:
+            return REFUSED
+        return value if low <= value <= high else REFUSED
+
+    return parse
+
+
 def flag(text: str) -> Any:
     return {"yes": True, "no": False}.get(text, REFUSED)
 

@@ -1,0 +1,18 @@
+"""The formulas of the papers, written out naively in float64; nothing here comes from the explorer.
+
+Every module holds the transcriptions of a family in ``METHODS``: one for each registered method, called with a
+network, a picture, a class, the references and the method's options. ``OPTIONS`` holds the options with which a
+costly method stands in the table of parity, ``UNDEFINED`` the networks on which a method is not defined.
+"""
+
+import importlib
+import pkgutil
+
+METHODS = {}
+OPTIONS = {}
+UNDEFINED = {}
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    _family = importlib.import_module(_module.name)
+    METHODS |= getattr(_family, "METHODS", {})
+    OPTIONS |= getattr(_family, "OPTIONS", {})
+    UNDEFINED |= getattr(_family, "UNDEFINED", {})
