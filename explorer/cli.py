@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--library", default=BUILT_IN, metavar="NAME", help="of the references")
     explain.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
-    explain.add_argument("--seed", type=_seed, default=0, help="of the random rule")
+    explain.add_argument("--seed", type=_seed, default=0, help="of everything random")
     explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
     explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
@@ -137,10 +137,13 @@ def _seed(text: str) -> int:
 
 
 def _declared_options() -> list[dict[str, Any]]:
-    """Every option of every method, an option of the same name once, with the methods that have it."""
+    """Every option of every method, an option of the same name once, with the methods that have it; the seed is
+    shared with the selection of references."""
     declared: dict[str, dict[str, Any]] = {}
     for method in METHODS.values():
         for item in options_of(method):
+            if item["name"] == "seed":
+                continue
             declared.setdefault(item["name"], {**item, "methods": []})["methods"].append(method.name)
     return list(declared.values())
 
@@ -210,7 +213,10 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 def _method(name: str, arguments: argparse.Namespace) -> Method:
     method = find(name)
-    given = {item.name: getattr(arguments, f"option_{item.name}") for item in fields(method)}
+    names = [item.name for item in fields(method)]
+    given = {
+        name: arguments.seed if name == "seed" else getattr(arguments, f"option_{name}") for name in names
+    }
     return method(**{option: value for option, value in given.items() if value is not None})
 
 

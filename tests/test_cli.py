@@ -258,7 +258,9 @@ def test_listings_are_json(lite0, capsys):
     assert [item["name"] for item in listed("backbones")] == list(backbones.names())
     methods = listed("methods")
     assert [item["name"] for item in methods] == list(METHODS)
-    assert [option["name"] for option in methods[NAMES.index("libra-cam")]["options"]] == ["size", "official"]
+    [libra] = [item for item in methods if item["name"] == "libra-cam"]
+    assert [option["name"] for option in libra["options"]] == ["size", "official"]
+    assert libra["needs"] == ["gradient", "reference library"]
     assert [item["name"] for item in listed("layers")] == [layer.name for layer in lite0.layers]
 
 
@@ -316,7 +318,7 @@ def test_the_module_runs():
         (["text.jpg"], '"text.jpg" is no JPEG'),
         (["sample:chelsea", "text.jpg"], '"text.jpg" is no JPEG'),
         (["sample:dog"], '"dog" is not a sample: choose one of chelsea'),
-        (["sample:chelsea", "--method", "grad-kam"], "'grad-kam'; there are grad-cam, "),
+        (["sample:chelsea", "--method", "grad-kam"], "'grad-kam'; there are cam, grad-cam, "),
         (
             ["sample:chelsea", "--method", "libra-cam", "--size", "0"],
             "libra-cam: size must lie between 1 and",

@@ -86,14 +86,21 @@ def test_a_method_is_one_file(tmp_path):
     place = code.splitlines()[0].removeprefix("# ")
     shutil.copytree(ROOT / "explorer", tmp_path / "explorer", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / place).write_text(code, "utf-8")
-    command = [sys.executable, "-m", "explorer", "explain", "sample:coffee", "--method", "hires-cam"]
+    command = [sys.executable, "-m", "explorer", "explain", "sample:coffee", "--method", "fem"]
     command += ["--out", "maps", "--json"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     [made] = json.loads(done.stdout)["explanations"]
-    assert made["method"]["name"] == "hires-cam" not in METHODS
+    assert made["method"]["name"] == "fem" not in METHODS
     assert (tmp_path / "maps" / made["files"]["map"]).is_file()
+
+
+def test_the_reference_is_that_of_the_declarations():
+    command = [sys.executable, ROOT / "docs" / "make_reference.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert made.stdout == (ROOT / "docs" / "methods.md").read_text("utf-8")
 
 
 def test_two_commands_set_everything_up():

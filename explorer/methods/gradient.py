@@ -1,6 +1,6 @@
 """Methods that weight the channels by the gradient of the target's logit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,11 @@ _ONE_MAP = (
     "CAM, Grad-CAM, XGrad-CAM and HiRes-CAM are one map here: the logits are linear in the channel means, so the "
     "gradient is the same at every position."
 )
+_CANCELS = (
+    "Gradient times activation cancels at every position: they are normalised before the network reads them. "
+    "Choose Grad-CAM or Layer-CAM."
+)
+_ROUNDING = 1e-5
 
 
 @register
@@ -213,8 +218,17 @@ class HiResCAM(Method):
         return _ONE_MAP if cut.pooled_linear else None
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
-        """relu(sum_k g_k (*) A_k)."""
-        return from_signed(torch.einsum("khw,khw->hw", probe.gradient(target), probe.activation), probe)
+        """relu(sum_k g_k (*) A_k).
+
+        A logit that does not change with the scale of a position (every token of a transformer is normalised before it
+        is read) has a gradient at right angles to the activation there: the sum is 0 but for rounding.
+        """
+        evidence = probe.gradient(target) * probe.activation
+        signed = evidence.sum(0)
+        if signed.abs().max() <= _ROUNDING * evidence.abs().sum(0).max():
+            nothing = from_signed(torch.zeros_like(signed), probe)
+            return nothing if not evidence.any() else replace(nothing, blank=_CANCELS)
+        return from_signed(signed, probe)
 
 
 @register
@@ -259,8 +273,7 @@ class LayerCAM(Method):
         found = from_signed(signed, probe)
         if self.stages == 1 or found.blank is not None:
             return found
-        fused = upsample(signed.relu()[None], probe.size)[0]
-        fused = fused / fused.max()
+        fused = upsample(signed.relu()[None] / signed.max(), probe.size)[0]
         for layer in _earlier_stages(probe.cut, self.stages - 1):
             earlier = _positive_gradients(probe.at(layer.name), target).relu()
             if earlier.max() > 0:

@@ -16,6 +16,7 @@ from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, vi
 
 _DEFAULT_METHODS = ["grad-cam", "libra-cam"]
 _BUILT_IN_SIZE = 120
+_LONGEST_SLIDER = 1000
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
         if view().seed(key, item.default, parse(low, item.metadata["high"])) > high:
             view().values[key] = high
             st.session_state.pop(f"widget {key}", None)
+        widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         values[item.name] = bound(
-            st.slider, key, item.default, parse(low, high), min_value=low, max_value=high, **common
+            widget, key, item.default, parse(low, high), min_value=low, max_value=high, **common
         )
     return method(**values)

@@ -2,7 +2,8 @@
 
 Every module holds the transcriptions of a family in ``METHODS``: one for each registered method, called with a
 network, a picture, a class, the references and the method's options. ``OPTIONS`` holds the options with which a
-costly method stands in the table of parity, ``UNDEFINED`` the networks on which a method is not defined.
+costly method stands in the table of parity, ``UNDEFINED`` the networks on which a method is not defined,
+``BLANK`` those on which its map is zero but for rounding.
 """
 
 import importlib
@@ -11,8 +12,10 @@ import pkgutil
 METHODS = {}
 OPTIONS = {}
 UNDEFINED = {}
+BLANK = {}
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     _family = importlib.import_module(_module.name)
     METHODS |= getattr(_family, "METHODS", {})
     OPTIONS |= getattr(_family, "OPTIONS", {})
     UNDEFINED |= getattr(_family, "UNDEFINED", {})
+    BLANK |= getattr(_family, "BLANK", {})
