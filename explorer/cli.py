@@ -107,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("backbones", parents=[machine], help="list the backbones")
     listing.set_defaults(run=_backbones)
-    listing = commands.add_parser("methods", parents=[machine], help="list the methods and their options")
+    listing = commands.add_parser(
+        "methods", parents=[machine, cut], help="list the methods and their options"
+    )
+    listing.add_argument(
+        "--costs", action="store_true", help="what a calibrated map costs at this layer, on this machine"
+    )
     listing.set_defaults(run=_methods)
     listing = commands.add_parser("layers", parents=[machine, cut], help="list the cut points of a backbone")
     listing.set_defaults(run=_layers)
@@ -270,6 +275,9 @@ def _backbones(arguments: argparse.Namespace) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
+    if arguments.costs:
+        _costs(arguments)
+        return
     listed = [
         {
             "name": method.name,
@@ -289,11 +297,46 @@ def _methods(arguments: argparse.Namespace) -> None:
         return
     for method in METHODS.values():
         print(
-            f"{method.name:12} {method.title} ({method.paper.authors}, {method.paper.venue} {method.paper.year})"
+            f"{method.name:18} {method.title} ({method.paper.authors}, {method.paper.venue} {method.paper.year})"
         )
-        print(f"{'':12} {method.summary()}")
+        print(f"{'':18} {method.good} {method.bad}")
+        print(f"{'':18} Costs {method.cost}; needs {', '.join(method.needs) or 'the activation only'}.")
         for item in options_of(method):
-            print(f"{'':12} --{item['name'].replace('_', '-')} ({item['default']}): {item['help']}")
+            print(f"{'':18} --{item['name'].replace('_', '-')} ({item['default']}): {item['help']}")
+
+
+_MEASURED = 100  # forward passes; what takes more is reckoned from the speed of these
+
+
+def _costs(arguments: argparse.Namespace) -> None:
+    engine, picture = Engine(), images.sample(next(iter(images.SAMPLES)))
+    cut = engine.backbone(arguments.backbone).cut(arguments.layer)
+
+    def explain(name: str) -> Explanation:
+        return engine.explain(picture, Request(arguments.backbone, arguments.layer, find(name)()))
+
+    explain("grad-cam")
+    plain = explain("grad-cam")
+    listed: list[dict[str, Any]] = []
+    for name, method in METHODS.items():
+        reason = method().undefined(cut)
+        passes = method().passes(cut.layer) + len(PAPER_LEVELS)
+        measured = reason is None and passes <= _MEASURED
+        seconds = explain(name).seconds if measured else passes * plain.seconds / plain.passes
+        listed.append(
+            {
+                "name": name,
+                "undefined": reason,
+                "passes": None if reason else passes,
+                "seconds": None if reason else round(seconds, 3),
+                "measured": measured,
+            }
+        )
+        if not arguments.json:
+            cost = reason or f"{passes:7} passes  {'' if measured else 'about '}{seconds:.2f} s"
+            print(f"{name:18} {cost}")
+    if arguments.json:
+        print(as_json(listed))
 
 
 def _layers(arguments: argparse.Namespace) -> None:

@@ -264,6 +264,20 @@ def test_listings_are_json(lite0, capsys):
     assert [item["name"] for item in listed("layers")] == [layer.name for layer in lite0.layers]
 
 
+def test_costs_are_foretold_and_measured(capsys):
+    assert main(["methods", "--costs", "--json"]) == 0
+    costs = {item["name"]: item for item in parse(capsys.readouterr().out)}
+    assert list(costs) == list(METHODS)
+    assert costs["grad-cam"]["passes"] == 1 + 10
+    assert costs["libra-cam"]["passes"] == 1 + 30 + 10
+    for name, item in costs.items():
+        assert item["undefined"] is None, name
+        assert item["seconds"] > 0
+        assert item["measured"] == (item["passes"] <= 100)
+    assert main(["methods", "--costs", "--layer", "conv_stem"]) == 0
+    assert "CAM is defined only where" in capsys.readouterr().out
+
+
 def test_listings_are_readable(capsys):
     for command, words in (
         ("backbones", backbones.names()),

@@ -90,7 +90,7 @@ def test_the_page_shows_the_numbers_of_the_engine(visit):
 
 def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
     app = visit()
-    app.button_group(key="widget methods").set_value(["grad-cam++", "libra-cam"])
+    app.button_group(key="widget methods.gradients").set_value(["grad-cam++"])
     app.button_group(key="widget samples").set_value(["coffee"])
     app.toggle(key="widget fine").set_value(True)
     app.number_input(key="widget seed").set_value(4)
@@ -189,6 +189,22 @@ def test_unknown_backbone_is_refused_and_the_page_stays_usable(visit):
     assert len(drawn(app)) == 4
 
 
+def test_a_method_that_is_not_defined_is_grey_and_says_why(visit, original):
+    original("squeezenet1_1")
+    app = visit(backbone="squeezenet1_1", methods="cam,grad-cam")
+    labels = [option.content for group in app.get("button_group") for option in group.proto.options]
+    assert ":gray[CAM]" in labels
+    assert "Grad-CAM" in labels
+    assert any("CAM is defined only where" in caption.value for caption in app.caption)
+    assert not app.error
+    assert [data["alt"].split(" map for ")[0] for data in drawn(app)][:1] == ["Grad-CAM"]
+
+
+def test_coincident_methods_say_so(visit):
+    app = visit(methods="grad-cam,hires-cam")
+    assert sum("are one map here" in caption.value for caption in app.caption) == 2
+
+
 def test_a_blank_map_says_why(visit, monkeypatch):
     monkeypatch.setattr(GradCAM, "__call__", _silent)
     app = visit(methods="grad-cam", samples="motorcycle")
@@ -211,7 +227,8 @@ def test_chosen_cut_is_marked_in_the_chart(visit):
 
 def test_no_method_and_no_picture_are_explained(visit):
     app = visit()
-    app.button_group(key="widget methods").set_value([])
+    for family in ("gradients", "references"):
+        app.button_group(key=f"widget methods.{family}").set_value([])
     app.button_group(key="widget samples").set_value([])
     settle(app.run())
     assert len(app.info) == 2

@@ -17,7 +17,7 @@ from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, Library, Rule, Selection, find_library, open_or_build, select
-from explorer.methods import Attribution, Method, UndefinedMethodError, find
+from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
 
@@ -156,6 +156,15 @@ class Engine:
                 progress.begin(f"Loading {name}")
                 backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
             return backbone
+
+    def undefined(
+        self, backbone: str, layer: str | None = None, progress: Progress | None = None
+    ) -> dict[str, str]:
+        """Why, by name, the methods that are not defined at a layer are not."""
+        with self._lock:
+            cut = self.backbone(backbone, progress).cut(layer)
+            reasons = {name: method().undefined(cut) for name, method in METHODS.items()}
+            return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def add(self, backbone: Backbone) -> None:
         """Makes a backbone of the caller's own known by its name, in place of a registered one of that name."""

@@ -44,6 +44,12 @@ class Service:
             ("layers", backbone), lambda job: self.engine.backbone(backbone, job).layers, waiter
         )
 
+    def undefined(self, backbone: str, layer: str | None, waiter: str) -> Job[dict[str, str]]:
+        """Why, by name, the methods that are not defined at a layer are not."""
+        return self._device.submit(
+            ("undefined", backbone, layer), lambda job: self.engine.undefined(backbone, layer, job), waiter
+        )
+
     def prediction(self, picture: Picture, backbone: str, waiter: str) -> Job[Prediction]:
         """What a backbone says of a picture."""
         return self._device.submit(

@@ -92,10 +92,6 @@ class Method:
     bad: ClassVar[str]
 
     @classmethod
-    def summary(cls) -> str:
-        return f"{cls.good} {cls.bad}"
-
-    @classmethod
     def needs_references(cls) -> bool:
         return "reference library" in cls.needs
 

@@ -80,6 +80,8 @@ def ask(choice: Choice) -> Board:
             pictures.setdefault(job.result.digest, job.result)
     if layers.result is None:
         return board
+    if choice.undefined is not None:
+        board.watch(choice.undefined)
     backbone = choice.request.backbone
     asked = [service().prediction(picture, backbone, waiter()) for picture in pictures.values()]
     predictions = [board.ask(job) for job in asked]

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.compute import Explanation, Job, Prediction
 from explorer.images import Picture
-from explorer.methods import UndefinedMethodError
+from explorer.methods import Method, UndefinedMethodError
 from explorer.render.charts import calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
@@ -57,6 +57,17 @@ def target_choice(picture: Picture, prediction: Prediction) -> int | None:
         help="The predicted class, one of the five most probable, or type to search among all classes.",
     )
     return None if chosen < 0 else chosen
+
+
+def about(method: Method) -> str:
+    """What to expect of a method, what it costs and where it comes from, in Markdown."""
+    paper = method.paper
+    return (
+        f"{method.good}\n\n{method.bad}\n\n"
+        f"*{method.family[0].upper()}{method.family[1:]}*; {method.cost}; "
+        f"needs {', '.join(method.needs) or 'the activation only'}.\n\n"
+        f"[{paper.title}]({paper.link}), {paper.authors}, {paper.venue} {paper.year}"
+    )
 
 
 def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None, look: Look) -> None:

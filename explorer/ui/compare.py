@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
-from explorer.ui.cells import calibration_block, map_cell, picture_cell, plain, target_choice
+from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
 from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
 
@@ -40,5 +40,5 @@ def _row(row: Row, look: Look) -> None:
                 columns[1:], row.cells[start : start + _COLUMNS - 1], strict=False
             ):
                 with column:
-                    st.markdown(f"**{method.title}**", help=method.summary())
+                    st.markdown(f"**{method.title}**", help=about(method))
                     map_cell(row.picture, job, former, look)

@@ -1,6 +1,7 @@
 """The controls that all pages share."""
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import streamlit as st
 
@@ -10,20 +11,22 @@ from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Job, Request
 from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, Rule, installed
-from explorer.methods import METHODS, Method
+from explorer.methods import METHODS, Family, Method
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, view, whole
 
 _DEFAULT_METHODS = ["grad-cam", "libra-cam"]
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
+_MOMENT = 0.1  # seconds
 
 
 @dataclass(frozen=True)
 class Choice:
     """What the controls say: everything of a request but the target.
 
-    ``complete`` is False while the layers of the backbone are not known yet, so that none can be chosen.
+    ``complete`` is False while the layers of the backbone are not known yet, so that none can be chosen;
+    ``undefined`` finds out which methods are not defined at the layer.
     """
 
     samples: tuple[str, ...]
@@ -31,6 +34,7 @@ class Choice:
     methods: tuple[Method, ...]
     request: Request
     complete: bool
+    undefined: Job[dict[str, str]] | None
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
@@ -67,19 +71,8 @@ def controls() -> Choice:
     layers = _layers(backbone)
     layer = _layer(backbone, layers)
     st.header("Methods", anchor=False)
-    names = bound(
-        st.pills,
-        "methods",
-        _DEFAULT_METHODS,
-        some_of(METHODS),
-        ",".join,
-        label="Methods",
-        options=list(METHODS),
-        format_func=lambda name: METHODS[name].title,
-        selection_mode="multi",
-        label_visibility="collapsed",
-    )
-    chosen = [METHODS[name] for name in METHODS if name in names]
+    undefined = service().undefined(backbone, layer, waiter()) if layers else None
+    chosen = _methods(undefined)
     library, rule, seed, records = BUILT_IN, next(iter(RULES)), 0, _BUILT_IN_SIZE
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
@@ -119,7 +112,30 @@ def controls() -> Choice:
             precision="bfloat16" if quick else "float32",
         ),
         complete=bool(layers),
+        undefined=undefined,
     )
+
+
+def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
+    """The chosen methods; those that are not defined at the layer are grey, and say why where their map would be."""
+    if undefined is not None:
+        undefined.wait_for_result(_MOMENT)
+    grey = (undefined.result if undefined else None) or {}
+
+    def title(name: str) -> str:
+        return f":gray[{METHODS[name].title}]" if name in grey else METHODS[name].title
+
+    wanted = view().seed("methods", _DEFAULT_METHODS, some_of(METHODS))
+    names: list[str] = []
+    for family in get_args(Family):
+        options = [name for name, method in METHODS.items() if method.family == family]
+        key = f"widget methods.{family}"
+        if key not in st.session_state:
+            st.session_state[key] = [name for name in wanted if name in options]
+        label = f"{family[0].upper()}{family[1:]}"
+        names += st.pills(label, options, key=key, selection_mode="multi", format_func=title)
+    view().keep("methods", names, _DEFAULT_METHODS, ",".join)
+    return [METHODS[name] for name in names]
 
 
 def _backbone() -> str:
@@ -151,7 +167,7 @@ def _backbone() -> str:
 def _layers(backbone: str) -> tuple[Layer, ...]:
     """The cut points, none while the backbone is not loaded."""
     job = service().layers(backbone, waiter())
-    job.wait(0.1)
+    job.wait_for_result(_MOMENT)
     return job.result or ()
 
 
