@@ -1,15 +1,19 @@
 """The methods against the papers' formulas in float64, the identities of linear heads, and two rivals."""
 
+import copy
 from dataclasses import fields, replace
 
 import captum.attr
 import numpy as np
 import papers
 import pytest
+import pytorch_grad_cam
 import torch
 import torchcam.methods
 from papers.libra import calibration, libra_cam, rejection
 from papers.network import normalised, upsampled, weighted_sum
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from scenes import LAYERS, make
 from torch import nn
 
@@ -198,6 +202,41 @@ def test_grad_cam_agrees_with_rivals(scene, rival):
     expected = rival(scene.model, layer, scene.image[None], target)
     found = normalise(find("grad-cam")()(probe, target).signed.relu())
     assert found.numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "rival"),
+    [
+        ("grad-cam", pytorch_grad_cam.GradCAM),
+        ("hires-cam", pytorch_grad_cam.HiResCAM),
+        ("layer-cam", pytorch_grad_cam.LayerCAM),
+        ("xgrad-cam", pytorch_grad_cam.XGradCAM),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16"], indirect=True)
+def test_gradient_methods_agree_with_pytorch_grad_cam_on_relu_networks(scene, name, rival):
+    """Its epsilons move its maps by less than 1e-3. Its Grad-CAM++ has one of the size of the squared gradients, so it
+    is no oracle for that."""
+    probe = scene.probe()
+    target = int(probe.logits.argmax())
+    model = copy.deepcopy(scene.model)
+    layer = model.get_submodule(LAYERS[scene.cut.backbone.name])
+    with rival(model=model, target_layers=[layer]) as cam:
+        [expected] = cam(scene.image[None], [ClassifierOutputTarget(target)])
+    found = find(name)()(probe, target).saliency.numpy()
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "resnet50"], indirect=True)
+def test_eigen_cam_agrees_with_the_projection_of_pytorch_grad_cam(scene):
+    """It takes each channel's mean away first and leaves the sign to chance."""
+    probe = scene.probe()
+    [expected] = get_2d_projection(probe.activation[None].numpy())
+    if abs(expected.min()) > abs(expected.max()):
+        expected = -expected
+    found = find("eigen-cam")(centred=True)(probe, 0).signed.numpy()
+    assert found == pytest.approx(expected, abs=1e-4 * float(abs(expected).max()))
 
 
 @pytest.mark.parametrize("scene", ["efficientnet_lite0"], indirect=True)
