@@ -18,7 +18,7 @@ from explorer.compute import Engine, Explanation, Request
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, LibraryError, LibraryInfo, build, from_folder, installed
-from explorer.methods import METHODS, Method, find, options_of
+from explorer.methods import METHODS, Method, UndefinedMethodError, find, options_of
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
 
@@ -185,8 +185,10 @@ def _explain(arguments: argparse.Namespace) -> None:
             raise ExplorerError(
                 f"{count} of the photographs are called {stem!r}: rename one, or run them apart."
             )
-    arguments.out.mkdir(parents=True, exist_ok=True)
     engine = Engine()
+    for reason in engine.undefined(arguments.backbone, arguments.layer, methods).values():
+        raise UndefinedMethodError(reason)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     explanations: list[Explanation] = []
     paths: dict[int, dict[str, str]] = {}
     for picture, stem in zip(pictures, stems, strict=True):
@@ -318,8 +320,9 @@ def _costs(arguments: argparse.Namespace) -> None:
     explain("grad-cam")
     plain = explain("grad-cam")
     listed: list[dict[str, Any]] = []
+    undefined = engine.undefined(arguments.backbone, arguments.layer)
     for name, method in METHODS.items():
-        reason = method().undefined(cut)
+        reason = undefined.get(name)
         passes = method().passes(cut.layer) + len(PAPER_LEVELS)
         measured = reason is None and passes <= _MEASURED
         seconds = explain(name).seconds if measured else passes * plain.seconds / plain.passes

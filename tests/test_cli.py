@@ -431,6 +431,15 @@ def test_other_commands_refuse_with_a_sentence(home, small, tmp_path, monkeypatc
     assert not installed()
 
 
+def test_an_undefined_method_is_refused_before_anything_is_written(original, tmp_path, capsys):
+    original("squeezenet1_1")
+    words = ["--backbone", "squeezenet1_1", "--method", "grad-cam", "--method", "cam"]
+    sentence = refused(capsys, "explain", "sample:chelsea", *words, "--out", tmp_path / "out")
+    [reason] = Engine().undefined("squeezenet1_1", methods=[find("cam")()]).values()
+    assert sentence.strip() == reason
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -158,12 +158,17 @@ class Engine:
             return backbone
 
     def undefined(
-        self, backbone: str, layer: str | None = None, progress: Progress | None = None
+        self,
+        backbone: str,
+        layer: str | None = None,
+        methods: Sequence[Method] | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, str]:
-        """Why, by name, the methods that are not defined at a layer are not."""
+        """By name, why methods are not defined at a layer; of all methods, unless some are named."""
         with self._lock:
             cut = self.backbone(backbone, progress).cut(layer)
-            reasons = {name: method().undefined(cut) for name, method in METHODS.items()}
+            asked = [method() for method in METHODS.values()] if methods is None else methods
+            reasons = {method.name: method.undefined(cut) for method in asked}
             return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def add(self, backbone: Backbone) -> None:

@@ -45,9 +45,11 @@ class Service:
         )
 
     def undefined(self, backbone: str, layer: str | None, waiter: str) -> Job[dict[str, str]]:
-        """Why, by name, the methods that are not defined at a layer are not."""
+        """By name, why methods are not defined at a layer."""
         return self._device.submit(
-            ("undefined", backbone, layer), lambda job: self.engine.undefined(backbone, layer, job), waiter
+            ("undefined", backbone, layer),
+            lambda job: self.engine.undefined(backbone, layer, progress=job),
+            waiter,
         )
 
     def prediction(self, picture: Picture, backbone: str, waiter: str) -> Job[Prediction]:
