@@ -17,7 +17,16 @@ from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Engine, Explanation, Request
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.library import BUILT_IN, RULES, LibraryError, LibraryInfo, build, from_folder, installed
+from explorer.library import (
+    BUILT_IN,
+    ON_THE_FLY,
+    RULES,
+    LibraryError,
+    LibraryInfo,
+    build,
+    from_folder,
+    installed,
+)
 from explorer.methods import METHODS, Method, UndefinedMethodError, find, options_of
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
@@ -90,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--target", type=int, metavar="CLASS", help="class index (default: the predicted class)"
     )
-    explain.add_argument("--library", default=BUILT_IN, metavar="NAME", help="of the references")
+    explain.add_argument(
+        "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
+    )
     explain.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     explain.add_argument("--seed", type=_seed, default=0, help="of everything random")
     explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
@@ -353,9 +364,9 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 def _library_build(arguments: argparse.Namespace) -> None:
     name = arguments.name or arguments.images.resolve().name
-    if name == BUILT_IN:
+    if name in (BUILT_IN, ON_THE_FLY):
         raise ExplorerError(
-            f"{BUILT_IN!r} is the name of the library made at first start: choose another --name."
+            f"{name!r} is the name of a library that the explorer makes: choose another --name."
         )
     sources = from_folder(arguments.images, arguments.labels)
     cut = Engine().backbone(arguments.backbone).cut(arguments.layer)

@@ -57,6 +57,15 @@ def test_an_explanation_is_that_of_the_parts_put_together_by_hand(engine, name):
     assert explanation.calibration.probabilities == pytest.approx(curve.probabilities, abs=1e-6)
 
 
+def test_libra_cam_needs_no_stored_library(engine, home):
+    explanation = engine.explain(sample("rocket"), replace(LIBRA, library="on-the-fly"))
+    used = explanation.references
+    assert explanation.attribution.blank is None
+    assert (used.library.info.name, len(used.kept)) == ("on-the-fly", 6)
+    assert "rocket" not in {used.library.ids[index] for index in used.indices.tolist()}
+    assert not home.exists()
+
+
 def test_a_map_does_not_depend_on_what_was_asked_before(engine):
     sizes = [5, 30, 3, 100, 5]
     maps = [engine.explain(sample("rocket"), replace(LIBRA, method=LibraCAM(size=size))) for size in sizes]

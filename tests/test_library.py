@@ -15,18 +15,21 @@ from safetensors.torch import load_file
 from torch import nn
 
 from explorer.backbones import Backbone, Preprocessing
-from explorer.images import SAMPLES, load, sample
+from explorer.images import SAMPLES, Picture, load, sample
 from explorer.library import (
     BUILT_IN,
+    ON_THE_FLY_SIZE,
     Library,
     LibraryError,
     build,
     from_folder,
+    from_picture,
     installed,
     open_library,
     open_or_build,
     select,
 )
+from explorer.library.on_the_fly import sources
 
 EIGHT = Preprocessing(8, (8, 8), "bilinear", (0.5,) * 3, (0.25,) * 3)
 
@@ -507,3 +510,60 @@ def test_a_library_of_the_target_alone_has_no_references():
     library = random_library()
     library = replace(library, labels=torch.zeros(200, dtype=torch.int64))
     assert len(select(library, 0).indices) == 0
+
+
+class TestOnTheFly:
+    """The library made of the explained picture itself."""
+
+    def test_equal_pictures_give_equal_libraries_and_nothing_is_stored(self, home, toy):
+        picture = sample("coffee")
+        first, second = from_picture(toy, picture), from_picture(toy, sample("coffee"))
+        assert len(first) == len(first.ids) == ON_THE_FLY_SIZE
+        everything = torch.arange(ON_THE_FLY_SIZE)
+        assert torch.equal(first.activations(everything), second.activations(everything))
+        assert (
+            first.info.fingerprint
+            == second.info.fingerprint
+            != from_picture(toy, sample("china")).info.fingerprint
+        )
+        assert not home.exists()
+
+    def test_the_picture_is_never_its_own_reference(self, toy):
+        picture = sample("coffee")
+        library = from_picture(toy, picture)
+        chosen = select(library, 0, exclude=picture.digest).indices.tolist()
+        assert "coffee" in library.ids
+        assert "coffee" not in {library.ids[index] for index in chosen}
+
+    @pytest.mark.parametrize(("width", "height"), [(300, 200), (203, 301), (3, 5), (1, 1)])
+    def test_tiles_are_the_pixels_of_the_picture_in_another_order(self, width, height):
+        pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        picture = Picture("p", "d", pixels)
+        made = {source.identifier: source.read() for source in sources(picture)}
+        assert len(made) == ON_THE_FLY_SIZE
+        whole = pixels[: height // 4 * 4, : width // 4 * 4] if min(width, height) >= 4 else pixels
+        for number in range(1, 9):
+            tiles = made[f"tiles {number}"].pixels
+            assert np.array_equal(np.sort(tiles.ravel()), np.sort(whole.ravel()))
+            assert min(width, height) < 4 or not np.array_equal(tiles, whole)
+
+    def test_pieces_come_from_the_border(self):
+        across, down = np.meshgrid(np.arange(200), np.arange(100))
+        pixels = np.stack([across, down, across], -1).astype(np.uint8)
+        made = {source.identifier: source.read().pixels for source in sources(Picture("p", "d", pixels))}
+        places = {tuple(made[f"border {i}"][0, 0, :2].tolist()) for i in range(1, 9)}
+        assert places == {(x, y) for x in (0, 82, 165) for y in (0, 32, 65)} - {(82, 32)}
+        assert all(made[f"border {i}"].shape == (35, 35, 3) for i in range(1, 9))
+
+    def test_its_records_are_what_the_network_makes_of_them(self, lite0):
+        picture, cut = sample("rocket"), lite0.cut()
+        library = from_picture(cut, picture)
+        for index in (0, 9, 16, ON_THE_FLY_SIZE - 1):
+            [read] = [s.read() for s in sources(picture) if s.identifier == library.ids[index]]
+            with torch.no_grad():
+                raw = cut.trunk(lite0.preprocessing.tensor(read)[None])
+                probabilities = cut.head(raw).softmax(1)[0]
+            [found] = library.activations(torch.tensor([index]))
+            assert found.float().numpy() == pytest.approx(raw[0].numpy(), abs=2e-2)
+            assert library.probabilities[index].numpy() == pytest.approx(probabilities.numpy(), abs=1e-3)
+            assert library.labels[index] == probabilities.argmax()

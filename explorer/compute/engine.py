@@ -16,7 +16,17 @@ from explorer.compute.cache import LRU
 from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.library import BUILT_IN, Library, Rule, Selection, find_library, open_or_build, select
+from explorer.library import (
+    BUILT_IN,
+    ON_THE_FLY,
+    Library,
+    Rule,
+    Selection,
+    find_library,
+    from_picture,
+    open_or_build,
+    select,
+)
 from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.probe import Precision, Probe
@@ -194,6 +204,11 @@ class Engine:
                 library = self._libraries.put(key, open_or_build(cut, name, steps))
             return library
 
+    def _on_the_fly(self, picture: Picture, cut: Cut, progress: Progress) -> Library:
+        key = (cut.fingerprint, f"{ON_THE_FLY} {picture.digest}")
+        steps = _Steps(progress, "Making references of the picture")
+        return self._libraries.get(key) or self._libraries.put(key, from_picture(cut, picture, steps))
+
     def explain(
         self,
         picture: Picture,
@@ -314,7 +329,10 @@ class Engine:
     def _select(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
     ) -> tuple[Library, Selection]:
-        library = self.library(probe.cut, request.library, progress)
+        if request.library == ON_THE_FLY:
+            library = self._on_the_fly(picture, probe.cut, progress)
+        else:
+            library = self.library(probe.cut, request.library, progress)
         selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
         if not len(selection.indices):
             raise ExplorerError(

@@ -97,7 +97,7 @@ def build(
         for start in range(0, len(sources), batch):
             read = list(_read(sources[start : start + batch], cut, skipped))
             if read:
-                waiting.append(_records(cut, *zip(*read, strict=True)))
+                waiting.append(records(cut, *zip(*read, strict=True)))
             done = min(start + batch, len(sources))
             if waiting and (len(waiting) * batch >= _SHARD or done == len(sources)):
                 writer.add(Shard.merged(waiting))
@@ -150,7 +150,8 @@ def _read(chunk: Sequence[Source], cut: Cut, skipped: list[str]) -> Iterator[tup
 
 
 @torch.inference_mode()
-def _records(cut: Cut, sources: tuple[Source, ...], pictures: tuple[Picture, ...]) -> Shard:
+def records(cut: Cut, sources: tuple[Source, ...], pictures: tuple[Picture, ...]) -> Shard:
+    """What the network makes of pictures read from these sources; one forward pass for all."""
     backbone = cut.backbone
     inputs = torch.stack([backbone.preprocessing.tensor(picture) for picture in pictures])
     raw = cut.trunk(inputs.to(backbone.device).contiguous(memory_format=torch.channels_last))

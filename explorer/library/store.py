@@ -121,6 +121,43 @@ class Library:
         )
 
 
+class _Memory:
+    """Stands for an opened shard."""
+
+    def __init__(self, activations: Tensor) -> None:
+        self._activations = activations
+
+    def get_slice(self, _: str) -> Tensor:
+        return self._activations
+
+
+def in_memory(cut: Cut, name: str, source: str, fingerprint: str, shard: Shard) -> Library:
+    """A library that is not stored."""
+    info = LibraryInfo(
+        name,
+        cut.backbone.name,
+        cut.layer.name,
+        cut.fingerprint,
+        source,
+        created="",
+        records=len(shard.ids),
+        classes=len(shard.labels.unique()),
+        bytes=shard.activations.nbytes,
+        fingerprint=fingerprint,
+        shards=(),
+    )
+    return Library(
+        info,
+        shard.ids,
+        shard.digests,
+        shard.probabilities,
+        shard.labels,
+        shard.thumbnails,
+        (_Memory(shard.activations),),
+        torch.tensor([0]),
+    )
+
+
 def lock(cut: Cut, name: str) -> FileLock:
     """Held while a library is built; the thread that holds it may take it again."""
     target = _folder(cut.fingerprint, name)

@@ -10,7 +10,7 @@ from explorer.backbones import Layer
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Job, Request
 from explorer.images import Picture
-from explorer.library import BUILT_IN, RULES, Rule, installed
+from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, Rule, installed
 from explorer.methods import METHODS, Family, Method
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, view, whole
@@ -195,7 +195,7 @@ def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
 def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
     """Library, rule, seed, and how many records the library holds."""
     here = {info.name: info for info in installed() if (info.backbone, info.layer) == (backbone, layer)}
-    options = [BUILT_IN, *(name for name in here if name != BUILT_IN)]
+    options = [BUILT_IN, ON_THE_FLY, *(name for name in here if name != BUILT_IN)]
     wanted = view().seed("library", BUILT_IN, lambda text: text[:60])
     if wanted not in options:
         options.append(wanted)
@@ -206,7 +206,8 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
         lambda text: text[:60],
         label="Reference library",
         options=options,
-        help="Built-in: crops of the sample photographs, made at first use. Build your own from a folder with "
+        help="Built-in: crops of the sample photographs, made at first use. On-the-fly: the picture itself in "
+        "shuffled tiles, pieces and blur, and the samples; nothing is stored. Build your own from a folder with "
         "`cam-explorer library build`.",
     )
     with st.expander("Selection of references"):
@@ -230,7 +231,8 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
             max_value=9999,
             help="Of the random order: another seed draws other references.",
         )
-    return library, rule, seed, here[library].records if library in here else _BUILT_IN_SIZE
+    sizes = {ON_THE_FLY: ON_THE_FLY_SIZE} | {name: info.records for name, info in here.items()}
+    return library, rule, seed, sizes.get(library, _BUILT_IN_SIZE)
 
 
 def _configured(method: type[Method], limits: dict[str, int]) -> Method:
