@@ -156,12 +156,17 @@ def test_main_job(visit, tmp_path):
 
     page.get_by_role("button", name="Download").first.click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Map (.npy)").click()
+        page.get_by_role("button", name="Map (.npy)", exact=True).click()
     download.value.save_as(tmp_path / "map.npy")
     saliency = np.load(tmp_path / "map.npy", allow_pickle=False)
     assert saliency.shape == (224, 224)
     assert saliency.dtype == np.float32
     assert (saliency.min(), saliency.max()) == (0, 1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Signed map (.npy)").click()
+    signed = np.load(download.value.path(), allow_pickle=False)
+    assert signed.shape == (7, 7)
+    assert signed.min() < 0 < signed.max()
     with page.expect_download() as download:
         page.get_by_role("button", name="Manifest (.json)").click()
     [entry] = json.loads(Path(download.value.path()).read_text())["explanations"]

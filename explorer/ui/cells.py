@@ -108,6 +108,11 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
     files: dict[str, tuple[str, str, str | bytes]] = {
         "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
         "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
+        "Signed map (.npy)": (
+            "signed.npy",
+            "application/octet-stream",
+            _npy(explanation.attribution.signed.numpy()),
+        ),
         "Manifest (.json)": (
             "json",
             "application/json",
