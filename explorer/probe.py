@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.backbones import Cut
+from explorer.backbones import Cut, LastLayer
 
 Precision = Literal["float32", "bfloat16"]
+
+# Activations that the head is given at once, in numbers: a large last layer is then read seldom.
+_HEAD_NUMBERS = 2**22
 
 
 class Probe:
@@ -82,18 +85,52 @@ class Probe:
         return self.cut.layer.to_maps(gradient)[0]
 
     @torch.inference_mode()
-    def head(self, activations: Callable[[slice], Tensor], count: int) -> Tensor:
+    def head(self, activations: Callable[[slice], Tensor], count: int, target: int | None = None) -> Tensor:
         """Logits (M, C) of ``count`` activations put in the place of the picture's. Costs the head only.
 
         Args:
             activations: given a slice of 0..count, the activations (m, K, h, w); so they need not exist at once.
+            target: only the logits (M,) of this class, for which the last layer need not be evaluated whole.
         """
+        last = self._last_layer if target is not None else None
 
         def logits(chosen: slice) -> Tensor:
             raw = self.cut.layer.from_maps(activations(chosen), self._raw.detach())
-            return self.cut.head(raw)
+            self._count(0)
+            if target is None:
+                return self.cut.head(raw)
+            return self.cut.head(raw)[:, target] if last is None else last.logit(raw, target)
 
-        return torch.cat([logits(slice(i, min(i + self.batch, count))) for i in range(0, count, self.batch)])
+        batch = max(self.batch, _HEAD_NUMBERS // self._raw.numel())
+        return torch.cat([logits(slice(i, min(i + batch, count))) for i in range(0, count, batch)])
+
+    @torch.inference_mode()
+    def drops(self, target: int) -> Tensor:
+        """By how much the target's logit falls (K,) when each channel in turn is set to zero. Costs the head only.
+
+        The logit of the whole activation is evaluated beside the others, else rounding would not cancel.
+        """
+        if self._last_layer is not None:
+            found = self._last_layer.drops(self._raw.detach(), target)
+            if found is not None:
+                return found
+        activation = self.activation
+        channels = torch.arange(len(activation), device=activation.device)
+        live = channels[activation.flatten(1).any(1)]
+        removed = torch.cat([channels[:1] - 1, live])
+
+        def ablated(chosen: slice) -> Tensor:
+            return activation * (channels != removed[chosen, None])[:, :, None, None]
+
+        logits = self.head(ablated, len(removed), target)
+        drops = torch.zeros_like(logits[:1]).repeat(len(activation))
+        drops[live] = logits[0] - logits[1:]
+        return drops
+
+    @property
+    def _last_layer(self) -> LastLayer | None:
+        last = self.cut.last_layer
+        return last if last is not None and last.classes == len(self._logits) else None
 
     def scores(self, masks: Tensor, target: int) -> Tensor:
         """Probabilities (M,) of the target on the picture under each mask.

@@ -2,6 +2,7 @@
 
 from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
+from explorer.backbones.narrow import LastLayer
 from explorer.backbones.preprocessing import Preprocessing
 from explorer.backbones.registry import (
     DEFAULT_BACKBONE,
@@ -18,6 +19,7 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "Cut",
+    "LastLayer",
     "Layer",
     "Opaque",
     "Preprocessing",

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from explorer.backbones import weights
 from explorer.backbones.cut import Layer, UntraceableError, find_layers, split, trace
+from explorer.backbones.narrow import LastLayer, last_layer
 from explorer.backbones.preprocessing import Preprocessing
 from explorer.errors import ExplorerError
 
@@ -50,6 +51,11 @@ class Cut:
         maps = self.layer.to_maps(gradient)
         first = maps[:1, :, :1, :1]
         return bool((maps - first).abs().max() <= 1e-4 * maps.abs().max())
+
+    @cached_property
+    def last_layer(self) -> LastLayer | None:
+        """The head's last layer, which can be narrowed to one class; None where the classes are not kept apart."""
+        return last_layer(self.head)
 
 
 class Backbone:

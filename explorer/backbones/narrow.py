@@ -1,0 +1,89 @@
+"""The head of one class: a network's last layer narrowed to the one row that a class needs."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from explorer.backbones.cut import split
+
+_CLASSWISE = (nn.ReLU, nn.Dropout, nn.Identity, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Flatten)
+_CLASSWISE_FUNCTIONS = (torch.relu, torch.flatten, F.relu, F.dropout, F.adaptive_avg_pool2d)
+
+
+@dataclass(frozen=True, eq=False)
+class LastLayer:
+    """The head as ``after(layer(before(activation)))``, where ``after`` treats each class apart from the others.
+
+    ``direct`` tells that ``before`` changes nothing.
+    """
+
+    before: fx.GraphModule
+    layer: nn.Linear | nn.Conv2d
+    after: fx.GraphModule
+    direct: bool
+
+    @property
+    def classes(self) -> int:
+        return len(self.layer.weight)
+
+    def logit(self, raw: Tensor, target: int) -> Tensor:
+        """Logits (N,) of the target, of activations (N, ...) as the network stores them."""
+        return self.after(self._scores(self.before(raw), target))[:, 0]
+
+    def drops(self, raw: Tensor, target: int) -> Tensor | None:
+        """By how much the target's logit falls (K,) when each channel of one activation (1, K, h, w) is set to zero.
+
+        All at once from what each channel adds to the class's scores; None where the last layer is not a
+        convolution of the activation itself.
+        """
+        layer = self.layer
+        if not (self.direct and isinstance(layer, nn.Conv2d)):
+            return None
+        row = layer.weight[target : target + 1].transpose(0, 1)
+        parts = F.conv2d(raw, row, None, layer.stride, layer.padding, layer.dilation, groups=raw.shape[1])
+        lost = F.pad(parts, (0, 0, 0, 0, 1, 0))
+        logits = self.after((self._scores(raw, target) - lost).transpose(0, 1))[:, 0]
+        return logits[0] - logits[1:]
+
+    def _scores(self, hidden: Tensor, target: int) -> Tensor:
+        layer, row = self.layer, slice(target, target + 1)
+        bias = None if layer.bias is None else layer.bias[row]
+        if isinstance(layer, nn.Linear):
+            return F.linear(hidden, layer.weight[row], bias)
+        return F.conv2d(hidden, layer.weight[row], bias, layer.stride, layer.padding, layer.dilation)
+
+
+def last_layer(head: fx.GraphModule) -> LastLayer | None:
+    """The last Linear or Conv2d of a head, if only ReLU, pooling, flatten, dropout or squeeze follow it."""
+    *_, output = head.graph.nodes
+    node = output.args[0]
+    while isinstance(node, fx.Node) and _is_classwise(node, head):
+        node = node.args[0]
+    if not isinstance(node, fx.Node) or node.op != "call_module" or len(node.users) != 1:
+        return None
+    layer = head.get_submodule(str(node.target))
+    if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.padding_mode != "zeros"):
+        return None
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        return None
+    [entry] = node.all_input_nodes
+    before, _ = split(head, entry)
+    _, after = split(head, node)
+    while entry.op == "call_module" and isinstance(
+        head.get_submodule(str(entry.target)), nn.Dropout | nn.Identity
+    ):
+        [entry] = entry.all_input_nodes
+    return LastLayer(before, layer, after, entry.op == "placeholder")
+
+
+def _is_classwise(node: fx.Node, head: fx.GraphModule) -> bool:
+    if len(node.all_input_nodes) != 1:
+        return False
+    if node.op == "call_module":
+        return isinstance(head.get_submodule(str(node.target)), _CLASSWISE)
+    if node.op == "call_method":
+        named_sides = len(node.args) + len(node.kwargs) > 1
+        return node.target in ("relu", "flatten") or (node.target == "squeeze" and named_sides)
+    return node.target in _CLASSWISE_FUNCTIONS
