@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.backbones import Cut, LastLayer
+from explorer.backbones import Cut
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -48,9 +48,12 @@ class Probe:
         self.passes = 0
         with torch.no_grad():
             raw = cut.trunk(self.image[None].contiguous(memory_format=torch.channels_last))
+        self._last = cut.last_layer
         with torch.enable_grad():
             self._raw = raw.detach().requires_grad_()
-            self._logits: Tensor = cut.head(self._raw)[0]
+            self._hidden: Tensor = self._last.before(self._raw) if self._last else cut.head(self._raw)
+        with torch.no_grad():
+            self.logits = (self._last.logits(self._hidden) if self._last else self._hidden.detach())[0]
         self._count(1)
 
     @property
@@ -65,11 +68,6 @@ class Probe:
         return self.cut.layer.to_maps(self._raw.detach())[0]
 
     @property
-    def logits(self) -> Tensor:
-        """(C,)"""
-        return self._logits.detach()
-
-    @property
     def probabilities(self) -> Tensor:
         """(C,), the softmax of the logits."""
         return self.logits.softmax(0)
@@ -80,8 +78,13 @@ class Probe:
         Args:
             target: a class index, or a weight for each logit (C,).
         """
-        score = self._logits[target] if isinstance(target, int) else (self._logits * target).sum()
-        [gradient] = torch.autograd.grad(score, self._raw, retain_graph=True)
+        slopes = target if isinstance(target, Tensor) else torch.zeros_like(self.logits)
+        if isinstance(target, int):
+            slopes[target] = 1
+        classes = slopes.nonzero()[:, 0]
+        with torch.enable_grad():
+            logits = self._last.logits(self._hidden, classes) if self._last else self._hidden[:, classes]
+        [gradient] = torch.autograd.grad(logits[0], self._raw, slopes[classes], retain_graph=True)
         return self.cut.layer.to_maps(gradient)[0]
 
     @torch.inference_mode()
@@ -92,14 +95,15 @@ class Probe:
             activations: given a slice of 0..count, the activations (m, K, h, w); so they need not exist at once.
             target: only the logits (M,) of this class, for which the last layer need not be evaluated whole.
         """
-        last = self._last_layer if target is not None else None
+        last = self._last
 
         def logits(chosen: slice) -> Tensor:
             raw = self.cut.layer.from_maps(activations(chosen), self._raw.detach())
             self._count(0)
-            if target is None:
-                return self.cut.head(raw)
-            return self.cut.head(raw)[:, target] if last is None else last.logit(raw, target)
+            if target is None or last is None:
+                whole: Tensor = self.cut.head(raw)
+                return whole if target is None else whole[:, target]
+            return last.logits(last.before(raw), slice(target, target + 1))[:, 0]
 
         batch = max(self.batch, _HEAD_NUMBERS // self._raw.numel())
         return torch.cat([logits(slice(i, min(i + batch, count))) for i in range(0, count, batch)])
@@ -110,8 +114,8 @@ class Probe:
 
         The logit of the whole activation is evaluated beside the others, else rounding would not cancel.
         """
-        if self._last_layer is not None:
-            found = self._last_layer.drops(self._raw.detach(), target)
+        if self._last is not None:
+            found = self._last.drops(self._raw.detach(), target)
             if found is not None:
                 return found
         activation = self.activation
@@ -126,11 +130,6 @@ class Probe:
         drops = torch.zeros_like(logits[:1]).repeat(len(activation))
         drops[live] = logits[0] - logits[1:]
         return drops
-
-    @property
-    def _last_layer(self) -> LastLayer | None:
-        last = self.cut.last_layer
-        return last if last is not None and last.classes == len(self._logits) else None
 
     def scores(self, masks: Tensor, target: int) -> Tensor:
         """Probabilities (M,) of the target on the picture under each mask.

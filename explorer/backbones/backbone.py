@@ -55,7 +55,8 @@ class Cut:
     @cached_property
     def last_layer(self) -> LastLayer | None:
         """The head's last layer, which can be narrowed to one class; None where the classes are not kept apart."""
-        return last_layer(self.head)
+        found = last_layer(self.head)
+        return found if found is not None and found.classes == len(self.backbone.labels) else None
 
 
 class Backbone:

@@ -10,6 +10,7 @@ from explorer.backbones.cut import split
 
 _CLASSWISE = (nn.ReLU, nn.Dropout, nn.Identity, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Flatten)
 _CLASSWISE_FUNCTIONS = (torch.relu, torch.flatten, F.relu, F.dropout, F.adaptive_avg_pool2d)
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +29,20 @@ class LastLayer:
     def classes(self) -> int:
         return len(self.layer.weight)
 
-    def logit(self, raw: Tensor, target: int) -> Tensor:
-        """Logits (N,) of the target, of activations (N, ...) as the network stores them."""
-        return self.after(self._scores(self.before(raw), target))[:, 0]
+    def logits(self, hidden: Tensor, classes: slice | Tensor = _ALL) -> Tensor:
+        """Logits (N, M) of some classes, from what ``before`` makes of activations.
+
+        Args:
+            classes: a slice, or indices (M,).
+        """
+        layer = self.layer
+        bias = None if layer.bias is None else layer.bias[classes]
+        if isinstance(layer, nn.Linear):
+            scores = F.linear(hidden, layer.weight[classes], bias)
+        else:
+            scores = self._convolved(hidden, layer.weight[classes], bias)
+        logits: Tensor = self.after(scores)
+        return logits
 
     def drops(self, raw: Tensor, target: int) -> Tensor | None:
         """By how much the target's logit falls (K,) when each channel of one activation (1, K, h, w) is set to zero.
@@ -38,21 +50,19 @@ class LastLayer:
         All at once from what each channel adds to the class's scores; None where the last layer is not a
         convolution of the activation itself.
         """
-        layer = self.layer
-        if not (self.direct and isinstance(layer, nn.Conv2d)):
+        if not (self.direct and isinstance(self.layer, nn.Conv2d)):
             return None
-        row = layer.weight[target : target + 1].transpose(0, 1)
-        parts = F.conv2d(raw, row, None, layer.stride, layer.padding, layer.dilation, groups=raw.shape[1])
+        row = self.layer.weight[target : target + 1]
+        bias = None if self.layer.bias is None else self.layer.bias[target : target + 1]
+        parts = self._convolved(raw, row.transpose(0, 1), None, groups=raw.shape[1])
         lost = F.pad(parts, (0, 0, 0, 0, 1, 0))
-        logits = self.after((self._scores(raw, target) - lost).transpose(0, 1))[:, 0]
+        logits = self.after((self._convolved(raw, row, bias) - lost).transpose(0, 1))[:, 0]
         return logits[0] - logits[1:]
 
-    def _scores(self, hidden: Tensor, target: int) -> Tensor:
-        layer, row = self.layer, slice(target, target + 1)
-        bias = None if layer.bias is None else layer.bias[row]
-        if isinstance(layer, nn.Linear):
-            return F.linear(hidden, layer.weight[row], bias)
-        return F.conv2d(hidden, layer.weight[row], bias, layer.stride, layer.padding, layer.dilation)
+    def _convolved(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
+        layer = self.layer
+        assert isinstance(layer, nn.Conv2d)
+        return F.conv2d(hidden, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
 
 
 def last_layer(head: fx.GraphModule) -> LastLayer | None:
