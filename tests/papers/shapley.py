@@ -3,6 +3,7 @@
 import weakref
 
 import numpy as np
+import sklearn.linear_model
 import torch
 
 from papers.masking import logits_with_channels
@@ -43,7 +44,7 @@ def shapley_cam(network, image, target, references=None, *, pairs, channels, see
 
 
 def lime_cam(network, image, target, references=None, *, samples, penalty, seed):
-    """Coordinate descent for the lasso of y_c on channel presence, weighted by exp(-(1 - cos(A, zA))^2 / 2)."""
+    """The lasso of y_c on channel presence z, weighted by exp(-(1 - cos(A, z A))^2 / 2)."""
     activation = network.activation(image)
     count, size = len(activation), samples or len(activation)
     kept = torch.rand(size, count, generator=torch.Generator().manual_seed(seed)).numpy() < 0.5
@@ -53,23 +54,10 @@ def lime_cam(network, image, target, references=None, *, samples, penalty, seed)
         seen = activation[bits]
         cosine = (seen * seen).sum() / np.sqrt((seen**2).sum() * (activation**2).sum())
         importance.append(np.exp(-((1 - cosine) ** 2) / 2))
-    share = np.array(importance) / sum(importance)
-    inputs = kept - share @ kept
-    left, slopes = outputs - share @ outputs, np.zeros(count)
-    norms = share @ inputs**2
-    for _ in range(3000):
-        largest = 0.0
-        for k in range(count):
-            column, before = inputs[:, k], slopes[k]
-            pull = (share * column) @ left + norms[k] * before
-            slopes[k] = np.sign(pull) * max(abs(pull) - penalty, 0) / norms[k]
-            if slopes[k] != before:
-                left -= (slopes[k] - before) * column
-            largest = max(largest, abs(slopes[k] - before))
-        if largest < 1e-9:
-            break
-    return _map(slopes, activation, image.shape[1:])
+    surrogate = sklearn.linear_model.Lasso(alpha=penalty, tol=1e-12, max_iter=1_000_000)
+    surrogate.fit(kept.astype(float), outputs, sample_weight=np.array(importance))
+    return _map(surrogate.coef_, activation, image.shape[1:])
 
 
 METHODS = {"shapley-cam": shapley_cam, "lime-cam": lime_cam}
-OPTIONS = {"shapley-cam": {"pairs": 2, "channels": 24}, "lime-cam": {"samples": 48}}
+OPTIONS = {"shapley-cam": {"pairs": 2, "channels": 24}, "lime-cam": {"samples": 96, "penalty": 0.05}}

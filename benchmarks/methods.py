@@ -1,0 +1,108 @@
+"""Speed of the masking methods, as ratios to plain forward passes and to torch-cam in the same run.
+
+    python benchmarks/methods.py [--rounds 5] [--channels 64]
+
+Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Score-CAM is compared with
+torch-cam, in its batches of 32 and in ours, on a ResNet-50 with one more layer of so few channels, all of them asked.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+import torchcam.methods
+import torchvision
+from speed import forwards, random_resnet50, ratio
+from torch import nn
+
+from explorer import Probe, sample
+from explorer.backbones import Backbone
+from explorer.backbones.preprocessing import from_torchvision
+from explorer.methods.masking import AblationCAM, ScoreCAM
+
+
+def random_squeezenet() -> Backbone:
+    """SqueezeNet with seeded random weights: the cost is that of the published ones."""
+    torch.manual_seed(0)
+    entry = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    return Backbone(
+        "squeezenet1_1 (random)",
+        torchvision.models.squeezenet1_1(),
+        from_torchvision(entry.transforms()),
+        tuple(entry.meta["categories"]),
+    )
+
+
+def narrow_resnet50(channels: int) -> tuple[nn.Module, Backbone]:
+    """ResNet-50 with a last layer of few channels, so that Score-CAM takes few passes; as rival and as ours."""
+
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        found = torchvision.models.resnet50()
+        found.layer4.append(nn.Sequential(nn.Conv2d(2048, channels, 1), nn.ReLU()))
+        found.fc = nn.Linear(channels, 1000)
+        return found.eval()
+
+    entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+    labels = tuple(entry.meta["categories"])
+    return model(), Backbone("resnet50 (random)", model(), from_torchvision(entry.transforms()), labels)
+
+
+def report(
+    name: str, work: str, ours: Callable[[], object], other: Callable[[], object], limit: float, rounds: int
+) -> None:
+    first, second, quotient = ratio(ours, other, rounds)
+    print(f"{name:24} {work:36} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
+
+
+def ablation(backbone: Backbone, rounds: int) -> None:
+    cut = backbone.cut()
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+    method = AblationCAM()
+    report(
+        backbone.name,
+        "Ablation-CAM / 1 forward",
+        lambda: method(Probe(cut, image), 1),
+        lambda: forwards(backbone, image, 1, 1),
+        1.1,
+        rounds,
+    )
+
+
+def score(channels: int, rounds: int) -> None:
+    model, backbone = narrow_resnet50(channels)
+    cut = backbone.cut("layer4")
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+    method = ScoreCAM(variant="channel-softmax")
+
+    def rival(batch: int) -> Work:
+        def explain() -> None:
+            with torchcam.methods.ScoreCAM(model, "layer4", batch_size=batch) as extractor, torch.no_grad():
+                extractor(1, model(image[None]))
+
+        return explain
+
+    for batch in (32, backbone.batch):
+        report(
+            backbone.name,
+            f"Score-CAM / torch-cam, batches of {batch}",
+            lambda: method(Probe(cut, image), 1),
+            rival(batch),
+            0.75,
+            rounds,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--channels", type=int, default=64)
+    arguments = parser.parse_args()
+    print(f"{'network':24} {'work':36} {'ours, s':>8} {'other':>8} {'ratio':>6} {'limit':>6}")
+    ablation(random_resnet50(), 3 * arguments.rounds)
+    ablation(random_squeezenet(), 9 * arguments.rounds)
+    score(arguments.channels, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
