@@ -48,9 +48,11 @@ def narrow_resnet50(channels: int) -> tuple[nn.Module, Backbone]:
     return model(), Backbone("resnet50 (random)", model(), from_torchvision(entry.transforms()), labels)
 
 
-def report(
-    name: str, work: str, ours: Callable[[], object], other: Callable[[], object], limit: float, rounds: int
-) -> None:
+Work = Callable[[], object]
+
+
+def report(name: str, work: str, ours: Work, other: Work, limit: float, rounds: int) -> None:
+    """Prints the seconds of both and their ratio, with the limit that it must keep."""
     first, second, quotient = ratio(ours, other, rounds)
     print(f"{name:24} {work:36} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
 

@@ -35,34 +35,30 @@ class LastLayer:
         Args:
             classes: a slice, or indices (M,).
         """
-        layer = self.layer
-        bias = None if layer.bias is None else layer.bias[classes]
-        if isinstance(layer, nn.Linear):
-            scores = F.linear(hidden, layer.weight[classes], bias)
-        else:
-            scores = self._convolved(hidden, layer.weight[classes], bias)
-        logits: Tensor = self.after(scores)
+        logits: Tensor = self.after(self._scores(hidden, classes))
         return logits
 
     def drops(self, raw: Tensor, target: int) -> Tensor | None:
         """By how much the target's logit falls (K,) when each channel of one activation (1, K, h, w) is set to zero.
 
-        All at once from what each channel adds to the class's scores; None where the last layer is not a
-        convolution of the activation itself.
+        All at once from what each channel adds to the class's score at each position; None where the last layer is
+        not a 1 x 1 convolution of the activation itself.
         """
-        if not (self.direct and isinstance(self.layer, nn.Conv2d)):
+        layer = self.layer
+        plain = isinstance(layer, nn.Conv2d) and {layer.kernel_size, layer.stride} == {(1, 1)}
+        if not (self.direct and plain and layer.padding == (0, 0)):
             return None
-        row = self.layer.weight[target : target + 1]
-        bias = None if self.layer.bias is None else self.layer.bias[target : target + 1]
-        parts = self._convolved(raw, row.transpose(0, 1), None, groups=raw.shape[1])
-        lost = F.pad(parts, (0, 0, 0, 0, 1, 0))
-        logits = self.after((self._convolved(raw, row, bias) - lost).transpose(0, 1))[:, 0]
+        scores = self._scores(raw, slice(target, target + 1))[0]
+        without = scores - raw[0] * layer.weight[target]
+        logits = self.after(torch.cat([scores, without])[:, None])[:, 0]
         return logits[0] - logits[1:]
 
-    def _convolved(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
-        layer = self.layer
-        assert isinstance(layer, nn.Conv2d)
-        return F.conv2d(hidden, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+    def _scores(self, hidden: Tensor, classes: slice | Tensor) -> Tensor:
+        layer, weight = self.layer, self.layer.weight[classes]
+        bias = None if layer.bias is None else layer.bias[classes]
+        if isinstance(layer, nn.Linear):
+            return F.linear(hidden, weight, bias)
+        return F.conv2d(hidden, weight, bias, layer.stride, layer.padding, layer.dilation)
 
 
 def last_layer(head: fx.GraphModule) -> LastLayer | None:
