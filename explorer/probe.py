@@ -63,9 +63,14 @@ class Probe:
         return height, width
 
     @property
+    def raw(self) -> Tensor:
+        """(1, ...), the activation as the network stores it."""
+        return self._raw.detach()
+
+    @property
     def activation(self) -> Tensor:
         """(K, h, w), the channels of the layer; class and register tokens left out."""
-        return self.cut.layer.to_maps(self._raw.detach())[0]
+        return self.cut.layer.to_maps(self.raw)[0]
 
     @property
     def probabilities(self) -> Tensor:
@@ -98,7 +103,7 @@ class Probe:
         last = self._last
 
         def logits(chosen: slice) -> Tensor:
-            raw = self.cut.layer.from_maps(activations(chosen), self._raw.detach())
+            raw = self.cut.layer.from_maps(activations(chosen), self.raw)
             self._count(0)
             if target is None or last is None:
                 whole: Tensor = self.cut.head(raw)
@@ -115,7 +120,7 @@ class Probe:
         The logit of the whole activation is evaluated beside the others, else rounding would not cancel.
         """
         if self._last is not None:
-            found = self._last.drops(self._raw.detach(), target)
+            found = self._last.drops(self.raw, target)
             if found is not None:
                 return found
         activation = self.activation

@@ -1,0 +1,116 @@
+"""Methods that share the class score among the channels, by propagating it backward through the head."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.backbones import Cut
+from explorer.methods.base import Attribution, Method, Paper, from_signed, register, weighted_sum
+from explorer.probe import Probe
+from explorer.propagation import EPSILON, RESCALE, Rules, multipliers_seed, propagate, unruled
+
+_TOLERANCE = 1e-4
+
+
+def without_rule(method: type[Method], cut: Cut, rules: Rules) -> str | None:
+    """The sentence that a method's rules do not reach from the logits to the layer, if so."""
+    operation = unruled(cut, rules)
+    if operation is None:
+        return None
+    return (
+        f"{method.title} has no rule for the operation {operation}, which follows here, so it is not defined: "
+        f"not at {cut.layer.name} of {cut.backbone.name}. Choose a later layer, a plain convolutional network, "
+        "or Grad-CAM."
+    )
+
+
+@register
+@dataclass(frozen=True)
+class LiftCAM(Method):
+    name = "lift-cam"
+    title = "LIFT-CAM"
+    paper = Paper(
+        "Towards Better Explanations of Class Activation Mapping",
+        "Jung, Oh",
+        "ICCV",
+        2021,
+        "https://arxiv.org/abs/2102.05228",
+    )
+    family = "Shapley values"
+    needs = ("gradient",)
+    good = (
+        "Shares the whole score among the channels, nearly as Shapley values do, for the price of one pass."
+    )
+    bad = "What a channel contributes to the score is spread over its whole map, wherever it was earned."
+
+    def undefined(self, cut: Cut) -> str | None:
+        return without_rule(type(self), cut, RESCALE)
+
+    def coincides(self, cut: Cut) -> str | None:
+        if not cut.pooled_linear:
+            return None
+        return (
+            "LIFT-CAM has the exact Shapley values of the channels here, and is one map with Ablation-CAM where the "
+            "logit is positive: the logits are linear in the channel means."
+        )
+
+    def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
+        """relu(sum_k alpha_k A_k), alpha_k the sum over space of DeepLIFT's contributions to the logit, from zero.
+
+        The rules beyond those of DeepLIFT (products, softmax, layer normalisation) are chosen so that the
+        contributions always add up to y(A) - y(0), which is checked at every call.
+        """
+        raw = probe.raw
+        both = torch.cat([raw, torch.zeros_like(raw)])
+        logits, multipliers = propagate(probe.cut, both, RESCALE, multipliers_seed(target))
+        contributions = multipliers[:1] * raw
+        shares = probe.cut.layer.to_maps(contributions)[0].sum((1, 2))
+        change = float(logits[0, target] - logits[1, target])
+        notes = _account(probe.cut, change, float(contributions.sum()), float(shares.sum()))
+        return from_signed(weighted_sum(shares, probe), probe, notes)
+
+
+def _account(cut: Cut, change: float, total: float, shown: float) -> tuple[str, ...]:
+    """Whether the contributions add up to the change of the logit, and how much of it no map can show."""
+    error = abs(total - change) / max(abs(total), abs(change), torch.finfo(torch.float32).tiny)
+    verdict = "as they must" if error <= _TOLERANCE else "which is too far off to trust them"
+    sums = f"The contributions add up to y(A) - y(0) = {change:.4g} to within {max(error, 1e-7):.0e} of it, {verdict}."
+    if not cut.layer.prefix:
+        return (sums,)
+    return (sums, f"Of that {total - shown:.4g} is the class token's, which is no part of the map.")
+
+
+@register
+@dataclass(frozen=True)
+class LRPCAM(Method):
+    name = "lrp-cam"
+    title = "LRP-CAM"
+    paper = LiftCAM.paper
+    family = "relevance"
+    needs = ("gradient",)
+    good = "Shares the logit itself among the channels, layer by layer, in proportion to what each adds."
+    bad = "Where positive and negative parts cancel the shares grow out of bounds."
+
+    def undefined(self, cut: Cut) -> str | None:
+        return without_rule(type(self), cut, EPSILON)
+
+    def coincides(self, cut: Cut) -> str | None:
+        if not cut.pooled_linear:
+            return None
+        return (
+            "LRP-CAM is LIFT-CAM here: the logits are linear in the channel means, and both share them in "
+            "proportion to weight times mean."
+        )
+
+    def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
+        """relu(sum_k alpha_k A_k), alpha_k the sum over space of the epsilon rule's relevance for the logit."""
+
+        def seed(logits: Tensor) -> Tensor:
+            relevance = torch.zeros_like(logits)
+            relevance[:, target] = logits[:, target]
+            return relevance
+
+        _, relevance = propagate(probe.cut, probe.raw, EPSILON, seed)
+        shares = probe.cut.layer.to_maps(relevance)[0].sum((1, 2))
+        return from_signed(weighted_sum(shares, probe), probe)

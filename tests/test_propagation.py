@@ -1,0 +1,248 @@
+"""Scores shared by rules that go backward: completeness, identities, captum, and refusals."""
+
+import copy
+import re
+
+import captum.attr
+import papers.lift
+import pytest
+import torch
+import torch.nn.functional as F
+from scenes import LAYERS, make
+from torch import nn
+
+from explorer.backbones import Backbone, Opaque, Preprocessing
+from explorer.methods import find
+from explorer.probe import Probe
+from explorer.propagation import EPSILON, RESCALE, UnruledError, multipliers_seed, propagate
+
+TINY = Preprocessing(8, (8, 8), "bilinear", (0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def scene(request, original):
+    return make(request.param, original)
+
+
+def contributions(probe, target):
+    """Of the whole activation to the change of a logit from an activation of zeros, and that change."""
+    both = torch.cat([probe.raw, torch.zeros_like(probe.raw)])
+    logits, multipliers = propagate(probe.cut, both, RESCALE, multipliers_seed(target))
+    with torch.no_grad():
+        change = probe.logits[target] - probe.cut.head(both[1:])[0, target]
+    assert logits[0].tolist() == pytest.approx(probe.logits.tolist(), abs=1e-3)
+    return multipliers[:1] * probe.raw, float(change)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 500])
+def test_the_contributions_add_up_on_every_head(scene, rank, record_property):
+    probe, target = scene.probe(), scene.ranking[rank]
+    parts, change = contributions(probe, target)
+    error = abs(float(parts.double().sum()) - change) / abs(change)
+    record_property("relative error", error)
+    assert error < 1e-4
+    notes = find("lift-cam")()(probe, target).notes
+    stated, within = re.fullmatch(r".* = (\S+) to within (\S+) of it, as they must\.", notes[0]).groups()
+    assert float(stated) == pytest.approx(change, rel=2e-3)
+    assert float(within) <= 1e-4
+    assert len(notes) == (2 if scene.cut.layer.prefix else 1)
+
+
+@pytest.mark.parametrize("scene", ["vit_b_16"], indirect=True)
+def test_the_note_says_what_the_class_token_has(scene):
+    probe, target = scene.probe(), scene.ranking[1]
+    expected = papers.lift.vit_contributions(scene.network, scene.pixels, target)[0].sum()
+    note = find("lift-cam")()(probe, target).notes[1]
+    assert float(re.search(r"Of that (\S+) is the class token's", note)[1]) == pytest.approx(
+        expected, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("scene", ["efficientnet_lite0", "resnet50"], indirect=True)
+@pytest.mark.parametrize("name", ["lift-cam", "lrp-cam"])
+def test_on_a_linear_head_a_channel_contributes_weight_times_mean(scene, name):
+    probe, target = scene.probe(), scene.ranking[0]
+    [*_, last] = [module for module in scene.model.modules() if isinstance(module, nn.Linear)]
+    expected = torch.einsum(
+        "k,khw->hw", last.weight[target].detach() * probe.activation.mean((1, 2)), probe.activation
+    )
+    method = find(name)()
+    found = method(probe, target).signed
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-4 * float(expected.abs().max()))
+    assert "linear in the channel means" in method.coincides(scene.cut)
+    assert probe.passes == method.passes(scene.cut.layer) == 1
+
+
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16", "convnext_tiny"], indirect=True)
+def test_elsewhere_nothing_is_said_to_coincide(scene):
+    assert find("lift-cam")().coincides(scene.cut) is find("lrp-cam")().coincides(scene.cut) is None
+
+
+class HeadForCaptum(nn.Module):
+    """The head from fresh modules: captum wants every ReLU to be one of its own, and not in place.
+
+    Its LRP refuses ``nn.Flatten``, and leaves the modules marked when it fails, so they are copies. Its DeepLIFT
+    loses contributions at max pooling with overlapping windows, which these heads do not have.
+    """
+
+    def __init__(self, scene):
+        super().__init__()
+        model = copy.deepcopy(scene.model)
+        fresh = [nn.ReLU() if isinstance(part, nn.ReLU) else part for part in model.classifier]
+        linear = hasattr(model, "avgpool")
+        self.before = model.avgpool if linear else nn.Sequential(*fresh)
+        self.after = nn.Sequential(*fresh) if linear else None
+        self.eval()
+
+    def forward(self, x):
+        x = self.before(x).flatten(1)
+        return self.after(x) if self.after else x
+
+
+def map_from(parts, activation):
+    return torch.einsum("k,khw->hw", parts[0].detach().sum((1, 2)), activation).numpy()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "rival"), [("lift-cam", captum.attr.DeepLift), ("lrp-cam", captum.attr.LRP)]
+)
+def test_agreement_with_captum_on_relu_heads(scene, name, rival, rank):
+    probe, target = scene.probe(), scene.ranking[rank]
+    activation = probe.activation[None].clone().requires_grad_()
+    baseline = {"baselines": torch.zeros_like(activation)} if name == "lift-cam" else {}
+    parts = rival(HeadForCaptum(scene)).attribute(activation, target=target, **baseline)
+    expected = map_from(parts, probe.activation)
+    found = find(name)()(probe, target).signed.numpy()
+    assert found == pytest.approx(expected, abs=1e-4 * float(abs(expected).max()))
+
+
+def toy(head, image=None):
+    """A random picture (3, 8, 8) seen by one convolution, whose output (4, 8, 8) this head follows."""
+    torch.manual_seed(0)
+    head(torch.zeros(1, 4, 8, 8))  # a lazy layer learns its size
+    model = nn.Sequential(Opaque(nn.Conv2d(3, 4, 1, bias=False)), Opaque(head))
+    cut = Backbone("toy", model, TINY, ("a", "b", "c")).cut()
+    return Probe(cut, torch.randn(3, 8, 8) if image is None else image)
+
+
+class Flat(nn.Module):
+    """A function of maps made into three logits."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.linear = nn.LazyLinear(3)
+
+    def forward(self, x):
+        return self.linear(self.function(x).flatten(1))
+
+
+class Attending(nn.Module):
+    """Attention of two heads between the positions, then three logits."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.batch_first = batch_first
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=batch_first)
+        self.linear = nn.Linear(64 * 4, 3)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        if not self.batch_first:
+            tokens = tokens.transpose(0, 1)
+        mixed = self.attention(tokens, tokens, 2 * tokens, need_weights=False)[0]
+        return self.linear((mixed if self.batch_first else mixed.transpose(0, 1)).flatten(1))
+
+
+FUNCTIONS = {
+    name: getattr(F, name)
+    for name in (
+        "relu",
+        "relu6",
+        "silu",
+        "gelu",
+        "hardswish",
+        "hardsigmoid",
+        "sigmoid",
+        "tanh",
+        "elu",
+        "mish",
+    )
+} | {
+    "overlapping max pool": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "max pool after an offset": lambda x: F.max_pool2d(
+        F.relu(x * -1 + torch.arange(64).reshape(8, 8) / 32), 2
+    ),
+    "adaptive pool of an odd size": lambda x: F.adaptive_avg_pool2d(x, 3).relu(),
+    "mean": lambda x: x.mean((2, 3)).tanh(),
+    "gate": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "square": lambda x: (x + 1) * (x - 2),
+    "matrix product": lambda x: x.relu() @ (x + 1).transpose(-2, -1) / 8,
+    "softmax": lambda x: (3 * x + torch.arange(8.0)).softmax(-1),
+    "softmax far out": lambda x: (40 * x).softmax(-1),
+    "layer norm": lambda x: F.layer_norm(x, (8, 8)),
+    "layer norm of an uneven baseline": lambda x: F.layer_norm(x + torch.arange(8.0) / 4, (8,)),
+    "attention": lambda x: F.scaled_dot_product_attention(x, x + torch.arange(8.0), 2 * x),
+    "concatenation": lambda x: torch.cat([x.relu(), x[:, 1:3].sigmoid()], 1).unbind(1)[2],
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+@pytest.mark.parametrize("target", range(3))
+def test_the_contributions_add_up_through_every_kind_of_operation(function, target):
+    parts, change = contributions(toy(Flat(function)), target)
+    assert float(parts.double().sum()) == pytest.approx(change, rel=1e-4, abs=1e-5)
+    assert torch.isfinite(parts).all()
+    assert parts.any()
+
+
+@pytest.mark.parametrize("sequence", ["tokens first", "pictures first"])
+def test_the_contributions_add_up_through_attention_of_many_heads(sequence):
+    parts, change = contributions(toy(Attending(sequence == "pictures first")), 1)
+    assert float(parts.double().sum()) == pytest.approx(change, rel=1e-4)
+
+
+def test_products_are_shared_evenly():
+    probe = toy(Flat(lambda x: x[:, :2] * x[:, 2:]))
+    parts, _ = contributions(probe, 0)
+    assert parts[0, :2].numpy() == pytest.approx(parts[0, 2:].numpy(), abs=1e-6)
+
+
+def test_where_nothing_changes_the_multiplier_is_the_slope():
+    probe = toy(Flat(F.silu))
+    raw = torch.cat([probe.raw] * 2)
+    _, multipliers = propagate(probe.cut, raw, RESCALE, multipliers_seed(1))
+    leaf = probe.raw.requires_grad_()
+    [slope] = torch.autograd.grad(probe.cut.head(leaf)[0, 1], leaf)
+    assert multipliers[0].numpy() == pytest.approx(slope[0].numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rules", "function", "operation"),
+    [
+        (RESCALE, torch.erf, "erf"),
+        (EPSILON, lambda x: x.softmax(-1), "softmax"),
+        (EPSILON, lambda x: x * x.relu(), "mul of two signals"),
+        (RESCALE, lambda x: 1 / (x.square() + 1), "square"),
+        (RESCALE, lambda x: x / x.sigmoid(), "div by a part of the network"),
+        (RESCALE, lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), "with a mask"),
+    ],
+)
+def test_an_operation_without_a_rule_is_refused_by_name_and_place(rules, function, operation):
+    probe = toy(Flat(function))
+    with pytest.raises(UnruledError, match=operation) as refusal:
+        propagate(probe.cut, torch.cat([probe.raw] * 2), rules, torch.ones_like)
+    assert f"{probe.cut.layer.name} of toy. Choose" in str(refusal.value)
+    method = find("lift-cam" if rules is RESCALE else "lrp-cam")()
+    assert operation in method.undefined(probe.cut)
+    assert f"not at {probe.cut.layer.name} of toy" in method.undefined(probe.cut)
+
+
+def test_a_silent_layer_is_blank_with_a_reason():
+    probe = toy(Flat(F.relu), torch.zeros(3, 8, 8))
+    for name in ("lift-cam", "lrp-cam"):
+        found = find(name)()(probe, 0)
+        assert "silent" in found.blank
+        assert not found.saliency.any()
