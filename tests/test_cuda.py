@@ -1,5 +1,6 @@
 """The same code on a GPU."""
 
+import papers
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_cuda_gives_the_maps_of_the_cpu(name):
-    request = Request(method=METHODS[name]())
+    request = Request(method=METHODS[name](**papers.OPTIONS.get(name, {})))
     here, there = (Engine(device).explain(sample("chelsea"), request) for device in ("cpu", "cuda"))
     assert there.attribution.saliency.device.type == "cpu"
     torch.testing.assert_close(there.attribution.saliency, here.attribution.saliency, atol=1e-3, rtol=0)

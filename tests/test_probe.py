@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import papers
 import pytest
 import torch
 import torch.nn.functional as F
@@ -144,7 +145,7 @@ def test_four_threads_on_one_backbone_are_bit_equal_to_one(lite0):
     def explain(task):
         method, name, target = task
         probe = Probe(cut, inputs[name])
-        saliency = METHODS[method]()(probe, target, references).saliency
+        saliency = METHODS[method](**papers.OPTIONS.get(method, {}))(probe, target, references).saliency
         return saliency, calibrate(probe, saliency, target, (0, 50)).probabilities
 
     tasks = [(method, name, target) for method in METHODS for name in inputs for target in (282, 967)]
