@@ -4,6 +4,7 @@ import copy
 import re
 
 import captum.attr
+import numpy as np
 import papers.lift
 import pytest
 import torch
@@ -13,8 +14,17 @@ from torch import nn
 
 from explorer.backbones import Backbone, Opaque, Preprocessing
 from explorer.methods import find
+from explorer.methods.relevance import RelevanceCAM
 from explorer.probe import Probe
-from explorer.propagation import EPSILON, RESCALE, UnruledError, multipliers_seed, propagate
+from explorer.propagation import (
+    EPSILON,
+    RESCALE,
+    Z_PLUS,
+    Z_PLUS_BIASED,
+    UnruledError,
+    multipliers_seed,
+    propagate,
+)
 
 TINY = Preprocessing(8, (8, 8), "bilinear", (0.0,) * 3, (1.0,) * 3)
 
@@ -116,6 +126,16 @@ def test_agreement_with_captum_on_relu_heads(scene, name, rival, rank):
     expected = map_from(parts, probe.activation)
     found = find(name)()(probe, target).signed.numpy()
     assert found == pytest.approx(expected, abs=1e-4 * float(abs(expected).max()))
+
+
+def test_captum_loses_contributions_at_overlapping_windows_and_we_do_not():
+    head = nn.Sequential(nn.Conv2d(4, 4, 1), nn.MaxPool2d(3, 2, 1), Flat(nn.Identity()))
+    probe = toy(head)
+    activation = probe.raw.clone().requires_grad_()
+    theirs = captum.attr.DeepLift(head).attribute(activation, torch.zeros_like(activation), target=0)
+    ours, change = contributions(probe, 0)
+    assert float(ours.sum()) == pytest.approx(change, abs=1e-5)
+    assert abs(float(theirs.sum()) - change) > 1e-2
 
 
 def toy(head, image=None):
@@ -246,3 +266,89 @@ def test_a_silent_layer_is_blank_with_a_reason():
         found = find(name)()(probe, 0)
         assert "silent" in found.blank
         assert not found.saliency.any()
+
+
+CNNS = ["squeezenet1_1", "efficientnet_lite0", "resnet50", "vgg16"]
+
+
+@pytest.mark.parametrize("scene", CNNS, indirect=True)
+@pytest.mark.parametrize("depth", [0.2, 0.4, 0.6, 0.8])
+def test_relevance_is_conserved_on_the_way_to_any_layer(scene, depth):
+    layers = scene.cut.backbone.layers
+    probe = scene.probe().at(layers[int(depth * len(layers))].name)
+    assert find("relevance-cam")().undefined(probe.cut) is None
+    target = scene.ranking[0]
+    logits, relevance = propagate(
+        probe.cut, probe.raw, Z_PLUS, lambda logits: (torch.arange(1000) == target).float()[None]
+    )
+    assert logits[0].numpy() == pytest.approx(probe.logits.numpy(), abs=1e-3)
+    total = float(relevance.double().sum())
+    if scene.cut.backbone.name == "efficientnet_lite0":
+        # Where a depthwise kernel has no positive product among its few, nobody is paid.
+        assert 0.05 < total < 1
+    else:
+        assert total == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize("scene", CNNS, indirect=True)
+def test_relevance_cam_reaches_early_layers(scene):
+    probe = scene.probe().at(scene.cut.backbone.layers[3].name)
+    for official in (False, True):
+        found = RelevanceCAM(official=official)(probe, scene.ranking[0])
+        assert found.blank is None
+        assert torch.isfinite(found.signed).all()
+        assert found.signed.shape == probe.activation.shape[1:]
+
+
+def paid(x, weight, bias, relevance):
+    """z+ of a convolution (8 x 8 maps, 3 x 3 kernels, zeros around), product by product."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    result = np.zeros_like(padded)
+    for out, row, column in np.ndindex(relevance.shape):
+        patch = padded[:, row : row + 3, column : column + 3]
+        products = (patch * weight[out]).clip(min=0)
+        total = products.sum() + 2 * bias[out]
+        result[:, row : row + 3, column : column + 3] += products / total * relevance[out, row, column]
+    return result[:, 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("rules", [Z_PLUS, Z_PLUS_BIASED], ids=["plain", "as released"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_convolution_shares_what_it_got_in_proportion_to_positive_products(rules, sign):
+    convolution = nn.Conv2d(4, 5, 3, padding=1)
+    probe = toy(Flat(convolution))
+    bias = convolution.bias if rules is Z_PLUS_BIASED else torch.zeros(5)
+    seeds = torch.tensor([[1.0, -0.5, 0.25]]) * sign
+    found = propagate(probe.cut, probe.raw, rules, lambda logits: seeds)[1][0].double().numpy()
+    middle = convolution(probe.raw).detach()
+    linear = next(module for module in probe.cut.head.modules() if isinstance(module, nn.Linear))
+    weight = linear.weight.double().numpy()
+    flat = middle.double().numpy().ravel()
+    products = (weight * flat).clip(min=0)
+    got = (products / products.sum(1, keepdims=True) * seeds.double().numpy().T).sum(0).reshape(5, 8, 8)
+    expected = paid(
+        *(part.detach().double().numpy() for part in (probe.raw[0], convolution.weight, bias)), got
+    )
+    assert found == pytest.approx(expected, abs=1e-4 * abs(expected).max())
+
+
+def test_a_gate_gets_no_relevance():
+    probe = toy(Flat(lambda x: x * x.mean((2, 3), keepdim=True).sigmoid()))
+    ungated = toy(Flat(lambda x: x * x.mean((2, 3), keepdim=True).sigmoid().detach()))
+    seeds = torch.tensor([[1.0, 0.0, 0.0]])
+    found, expected = (
+        propagate(each.cut, each.raw, Z_PLUS, lambda logits: seeds)[1] for each in (probe, ungated)
+    )
+    assert torch.equal(found, expected)
+    assert found.sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("scene", ["vgg16"], indirect=True)
+def test_the_bias_of_a_convolution_takes_relevance_only_in_the_released_code(scene):
+    probe = scene.probe().at(scene.cut.backbone.layers[10].name)
+    kept = [
+        float(propagate(probe.cut, probe.raw, rules, torch.ones_like)[1].double().sum())
+        for rules in (Z_PLUS, Z_PLUS_BIASED)
+    ]
+    assert kept[0] == pytest.approx(1000, rel=1e-3)
+    assert abs(kept[1] - 1000) > 10

@@ -18,20 +18,25 @@ from explorer.propagation.rescale import picked
 
 def _inverse(z: Tensor, epsilon: float) -> Tensor:
     """1 / (z + epsilon sign(z)), and 0 where z = 0."""
-    return torch.where(z == 0, 0, 1 / (z + epsilon * z.sign())).detach()
+    nothing = z.abs() < torch.finfo(z.dtype).tiny
+    return torch.where(nothing, 0, 1 / (z + epsilon * z.sign())).detach()
+
+
+def _times_input(x: Tensor, part: Tensor | None = None) -> Tensor:
+    """The value of x, or of a part of it, which hands back R times that value."""
+    return (x if part is None else part).detach() * (1 + x - x.detach())
 
 
 def _affine(
     operation: Callable[..., Tensor], x: Tensor, *arguments: Any, epsilon: float, **options: Any
 ) -> Tensor:
-    value = operation(x.detach(), *arguments, **options)
-    return substitute(value, operation(x * x.detach(), *arguments, **options) * _inverse(value, epsilon))
+    value = operation(_times_input(x), *arguments, **options)
+    return substitute(value, value * _inverse(value, epsilon))
 
 
 def _sum(operation: Callable[..., Tensor], a: Any, b: Any, *, epsilon: float) -> Tensor:
-    value = operation(a, b)
-    parts = [part * part.detach() for part in (a, b) if follows(part)]
-    return substitute(value, sum(parts, torch.zeros_like(value)) * _inverse(value, epsilon))
+    value = operation(*(_times_input(part) if follows(part) else part for part in (a, b)))
+    return substitute(value, value * _inverse(value, epsilon))
 
 
 def _max_pool(
@@ -39,7 +44,7 @@ def _max_pool(
 ) -> Tensor:
     options.pop("return_indices", None)
     value, places = F.max_pool2d_with_indices(x.detach(), *window, **options)
-    return substitute(value, picked(x * x.detach(), places) * _inverse(value, epsilon))
+    return substitute(value, picked(_times_input(x), places) * _inverse(value, epsilon))
 
 
 def _elementwise(operation: Callable[..., Tensor], x: Tensor, *arguments: Any, **options: Any) -> Tensor:
@@ -71,3 +76,47 @@ EPSILON: Rules = {
     "max_pool2d": partial(_max_pool, epsilon=_EPSILON),
 }
 """The epsilon rule everywhere, with captum's default of 1e-9."""
+
+
+def _weighted(
+    operation: Callable[..., Tensor],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *window: Any,
+    biased: bool = False,
+) -> Tensor:
+    """z+ of linear layers and convolutions: only the positive products x+ w+ and x- w- are paid, in proportion.
+
+    Args:
+        biased: the released code adds the bias to both partial sums, where it takes relevance that nobody gets.
+    """
+    paid = operation(_times_input(x, x.clamp(min=0)), weight.clamp(min=0), None, *window)
+    paid = paid + operation(_times_input(x, x.clamp(max=0)), weight.clamp(max=0), None, *window)
+    total = paid.detach() if bias is None or not biased else paid.detach() + 2 * _spread(bias, paid)
+    return substitute(operation(x.detach(), weight, bias, *window), paid * _inverse(total, 0))
+
+
+def _spread(bias: Tensor, maps: Tensor) -> Tensor:
+    return bias.view(-1, *[1] * (maps.dim() - 2))
+
+
+def _positive_mean(operation: Callable[..., Tensor], x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+    """Averages share in proportion to the activation, negative ones left out."""
+    paid = operation(_times_input(x, x.clamp(min=0)), *arguments, **options)
+    return substitute(operation(x, *arguments, **options), paid * _inverse(paid, 0))
+
+
+Z_PLUS: Rules = {
+    **_ELEMENTWISE,
+    **dict.fromkeys(("conv2d", "linear"), _weighted),
+    **dict.fromkeys(("adaptive_avg_pool2d", "mean"), _positive_mean),
+    **dict.fromkeys(("add", "radd"), partial(_sum, epsilon=0)),
+    "batch_norm": _elementwise,
+    "avg_pool2d": partial(_affine, epsilon=0),
+    "max_pool2d": partial(_max_pool, epsilon=0),
+}
+"""Alpha 1, beta 0 (Relevance-CAM): batch normalisation passes relevance on, everything else shares it."""
+
+Z_PLUS_BIASED: Rules = {**Z_PLUS, "conv2d": partial(_weighted, biased=True)}
+"""As the authors released it: the bias of a convolution enters twice."""

@@ -1,0 +1,61 @@
+"""Methods that weight the channels by relevance with contrast to the other classes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.backbones import Cut
+from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register, weighted_sum
+from explorer.methods.lift import without_rule
+from explorer.probe import Probe, normalise, upsample
+from explorer.propagation import Z_PLUS, Z_PLUS_BIASED, propagate
+
+
+@register
+@dataclass(frozen=True)
+class RelevanceCAM(Method):
+    name = "relevance-cam"
+    title = "Relevance-CAM"
+    paper = Paper(
+        "Relevance-CAM: Your Model Already Knows Where to Look",
+        "Lee, Kim, Park, Yun",
+        "CVPR",
+        2021,
+        "https://openaccess.thecvf.com/content/CVPR2021/html/"
+        "Lee_Relevance-CAM_Your_Model_Already_Knows_Where_To_Look_CVPR_2021_paper.html",
+    )
+    family = "relevance"
+    needs = ("gradient",)
+    good = "Works at early layers, whose maps are sharper, where gradients are too noisy to weight channels."
+    bad = "Negative weights are ignored on the way, and the lowest value counts as zero, so background may light up."
+
+    official: bool = option(
+        False,
+        "As the authors' code: the bias of a convolution enters both partial sums, and the map is scaled before it is "
+        "up-sampled.",
+        label="as released",
+        source="github.com/mongeoroo/Relevance-CAM",
+    )
+
+    def undefined(self, cut: Cut) -> str | None:
+        return without_rule(type(self), cut, Z_PLUS)
+
+    def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
+        """sum_k r_k A_k, r_k the spatial mean of the relevance R_k, without a ReLU.
+
+        The relevance of the logits is 1 for the class and -1/C for the C - 1 others.
+        """
+
+        def seed(logits: Tensor) -> Tensor:
+            relevance = torch.full_like(logits, -1 / logits.shape[1])
+            relevance[:, target] = 1
+            return relevance
+
+        rules = Z_PLUS_BIASED if self.official else Z_PLUS
+        _, relevance = propagate(probe.cut, probe.raw, rules, seed)
+        weights = probe.cut.layer.to_maps(relevance)[0].mean((1, 2))
+        found = from_signed(weighted_sum(weights, probe), probe, rectified=False)
+        if self.official and found.blank is None:
+            return Attribution(upsample(normalise(found.signed[None]), probe.size)[0], found.signed)
+        return found
