@@ -167,10 +167,15 @@ class Probe:
             self._count(len(found[-1]))
         return torch.cat(found) if found else self.logits[None, :][:0]
 
-    def differentiable_logits(self, mask: Tensor) -> Tensor:
-        """Logits (C,) of the picture under a mask (H, W), through which gradients flow to the mask."""
+    def differentiable_logits(self, mask: Tensor, fill: Tensor | float = 0.0) -> Tensor:
+        """Logits (C,) of the picture under a mask (H, W), through which gradients flow to the mask.
+
+        Args:
+            fill: what a removed pixel becomes, in normalised units; by default the mean colour.
+        """
         with torch.enable_grad():
-            logits: Tensor = self.cut.backbone((self.image * mask)[None])[0]
+            image = (self.image - fill) * mask + fill
+            logits: Tensor = self.cut.backbone(image[None])[0]
         self._count(1)
         return logits
 
