@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, fx
 
 from explorer.backbones import Cut
 
@@ -176,6 +176,13 @@ class Probe:
         with torch.enable_grad():
             image = (self.image - fill) * mask + fill
             logits: Tensor = self.cut.backbone(image[None])[0]
+        self._count(1)
+        return logits
+
+    def interpreted(self, interpreter: fx.Interpreter, image: Tensor) -> Tensor:
+        """Logits (C,) of a picture (3, H, W), by an interpreter of the backbone's graph that may keep what it sees."""
+        with torch.enable_grad():
+            logits: Tensor = interpreter.run(image[None])[0]
         self._count(1)
         return logits
 

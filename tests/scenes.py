@@ -36,9 +36,20 @@ class Scene:
     image: torch.Tensor
     references: np.ndarray
     _papers: dict = field(default_factory=dict)
+    _exact: Cut | None = None
 
     def probe(self):
         return Probe(self.cut, self.image)
+
+    def exact(self):
+        """The probe of a backbone in float64: for maps that jump where rounding decides which maximum is taken."""
+        if self._exact is None:
+            same = self.cut.backbone
+            backbone = Backbone(same.name, copy.deepcopy(self.model), same.preprocessing, same.labels)
+            self._exact = backbone.cut()
+            for part in (backbone.graph, self._exact.trunk, self._exact.head):
+                part.double()
+        return Probe(self._exact, self.image.double())
 
     @property
     def pixels(self):

@@ -1,7 +1,5 @@
 """Opti-CAM: its whole search in float64, what it raises, when it stops, and what it does not depend on."""
 
-import copy
-
 import pytest
 import torch
 from papers.optimisation import opti_cam
@@ -23,16 +21,8 @@ def cat(original):
 
 
 @pytest.fixture(scope="module")
-def exact(original):
-    """A scene whose backbone computes in float64."""
-    scene = make("squeezenet1_1", original)
-    same = scene.cut.backbone
-    backbone = Backbone(same.name, copy.deepcopy(scene.model), same.preprocessing, same.labels)
-    scene.cut = backbone.cut()
-    for part in (backbone, scene.cut.trunk, scene.cut.head):
-        getattr(part, "_traced", part).double()
-    scene.image = scene.image.double()
-    return scene
+def squeezenet(original):
+    return make("squeezenet1_1", original)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +37,12 @@ def exact(original):
     ],
     ids=str,
 )
-def test_the_search_is_that_of_the_paper_step_by_step(exact, options):
+def test_the_search_is_that_of_the_paper_step_by_step(squeezenet, options):
     """In float64: in float32 rounding flips the sign of small derivatives, which Adam makes a step of full length,
     so the searches of two correct programs part after a few iterations."""
-    target, options = exact.ranking[1], {"iterations": 12, **options}
-    ours = OptiCAM(**options)(exact.probe(), target)
-    theirs = opti_cam(exact.network, exact.pixels, target, **options)
+    target, options = squeezenet.ranking[1], {"iterations": 12, **options}
+    ours = OptiCAM(**options)(squeezenet.exact(), target)
+    theirs = opti_cam(squeezenet.network, squeezenet.pixels, target, **options)
     assert ours.saliency.numpy() == pytest.approx(theirs.saliency, abs=1e-9)
 
 
@@ -143,15 +133,15 @@ def test_the_search_stops_where_the_objective_stands_still():
     assert found.notes[0].startswith("1 iterations")
 
 
-def test_the_released_search_stops_at_the_first_check_that_finds_the_logit_lower(exact):
-    found = OptiCAM(official=True, iterations=40, rate=1.0)(exact.probe(), exact.ranking[1])
+def test_the_released_search_stops_at_the_first_check_that_finds_the_logit_lower(squeezenet):
+    found = OptiCAM(official=True, iterations=40, rate=1.0)(squeezenet.exact(), squeezenet.ranking[1])
     made, every_tenth = len(found.objectives) - 1, found.objectives[::4]
     assert made < 40
     assert made % 4 == 0
     assert every_tenth[-1] < every_tenth[-2]
     assert (every_tenth[1:-1] >= every_tenth[:-2]).all()
     assert found.objectives[-1] == pytest.approx(
-        black_under(exact, found.saliency, exact.ranking[1]), abs=1e-5
+        black_under(squeezenet, found.saliency, squeezenet.ranking[1]), abs=1e-5
     )
 
 

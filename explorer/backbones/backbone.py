@@ -111,6 +111,11 @@ class Backbone:
         return self._traced(images)
 
     @property
+    def graph(self) -> fx.GraphModule:
+        """The whole network, traced: images (N, 3, H, W) to logits (N, C)."""
+        return self._traced
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The cut points with a spatial map, from the input to the logits; the last one is the default."""
         return tuple(self._nodes)
