@@ -2,6 +2,7 @@
 
 import copy
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import captum.attr
 import numpy as np
@@ -92,16 +93,21 @@ class HeadForCaptum(nn.Module):
     """The head from fresh modules: captum wants every ReLU to be one of its own, and not in place.
 
     Its LRP refuses ``nn.Flatten``, and leaves the modules marked when it fails, so they are copies. Its DeepLIFT
-    loses contributions at max pooling with overlapping windows, which these heads do not have.
+    loses contributions at max pooling with overlapping windows, which these heads do not have. And where max pooling
+    follows a ReLU at once, the ReLU sees the plain gradient in the place of what the pooling's rule gives.
+
+    Args:
+        start: the first of the ``features`` that belong to the head.
+        apart: an operation that does nothing goes before every max pooling.
     """
 
-    def __init__(self, scene):
+    def __init__(self, scene, start, apart):
         super().__init__()
         model = copy.deepcopy(scene.model)
-        fresh = [nn.ReLU() if isinstance(part, nn.ReLU) else part for part in model.classifier]
         linear = hasattr(model, "avgpool")
-        self.before = model.avgpool if linear else nn.Sequential(*fresh)
-        self.after = nn.Sequential(*fresh) if linear else None
+        before = [*model.features[start:], *([model.avgpool] if linear else model.classifier)]
+        self.before = renewed(before, apart)
+        self.after = renewed(model.classifier, apart) if linear else None
         self.eval()
 
     def forward(self, x):
@@ -109,20 +115,42 @@ class HeadForCaptum(nn.Module):
         return self.after(x) if self.after else x
 
 
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x * 1
+
+
+def renewed(modules, apart):
+    fresh = []
+    for module in modules:
+        if apart and isinstance(module, nn.MaxPool2d):
+            fresh.append(Nothing())
+        fresh.append(nn.ReLU() if isinstance(module, nn.ReLU) else module)
+    return nn.Sequential(*fresh)
+
+
 def map_from(parts, activation):
     return torch.einsum("k,khw->hw", parts[0].detach().sum((1, 2)), activation).numpy()
 
 
+RIVALS = {"lift-cam": captum.attr.DeepLift, "lrp-cam": captum.attr.LRP}
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16"], indirect=True)
 @pytest.mark.parametrize(
-    ("name", "rival"), [("lift-cam", captum.attr.DeepLift), ("lrp-cam", captum.attr.LRP)]
+    ("scene", "layer", "start"),
+    [("squeezenet1_1", None, 13), ("vgg16", None, 31), ("vgg16", "features.23", 24)],
+    indirect=["scene"],
 )
-def test_agreement_with_captum_on_relu_heads(scene, name, rival, rank):
+@pytest.mark.parametrize("name", RIVALS)
+def test_agreement_with_captum_on_relu_heads(scene, layer, start, name, rank):
     probe, target = scene.probe(), scene.ranking[rank]
-    activation = probe.activation[None].clone().requires_grad_()
+    if layer is not None:
+        probe = probe.at(layer)
+    activation = probe.raw.clone().requires_grad_()
     baseline = {"baselines": torch.zeros_like(activation)} if name == "lift-cam" else {}
-    parts = rival(HeadForCaptum(scene)).attribute(activation, target=target, **baseline)
+    head = HeadForCaptum(scene, start, apart=name == "lift-cam")
+    parts = RIVALS[name](head).attribute(activation, target=target, **baseline)
     expected = map_from(parts, probe.activation)
     found = find(name)()(probe, target).signed.numpy()
     assert found == pytest.approx(expected, abs=1e-4 * float(abs(expected).max()))
@@ -258,6 +286,21 @@ def test_an_operation_without_a_rule_is_refused_by_name_and_place(rules, functio
     method = find("lift-cam" if rules is RESCALE else "lrp-cam")()
     assert operation in method.undefined(probe.cut)
     assert f"not at {probe.cut.layer.name} of toy" in method.undefined(probe.cut)
+
+
+def test_threads_do_not_mix_their_rules():
+    probe = toy(Flat(lambda x: F.max_pool2d(F.conv2d(x, torch.ones(4, 1, 3, 3), groups=4).relu(), 2)))
+    seeds = torch.tensor([[1.0, 0.0, 0.0]])
+
+    def arrived(rules):
+        return propagate(probe.cut, probe.raw, rules, lambda logits: seeds)[1]
+
+    kinds = [EPSILON, Z_PLUS] * 20
+    expected = {id(rules): arrived(rules) for rules in kinds}
+    assert not torch.equal(*expected.values())
+    with ThreadPoolExecutor(4) as threads:
+        for rules, found in zip(kinds, threads.map(arrived, kinds), strict=True):
+            assert torch.equal(found, expected[id(rules)])
 
 
 def test_a_silent_layer_is_blank_with_a_reason():

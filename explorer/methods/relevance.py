@@ -44,7 +44,8 @@ class RelevanceCAM(Method):
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """sum_k r_k A_k, r_k the spatial mean of the relevance R_k, without a ReLU.
 
-        The relevance of the logits is 1 for the class and -1/C for the C - 1 others.
+        The relevance of the logits is 1 for the class and -1/C for the C - 1 others. What arrives where an operation
+        has no positive product is lost, as it often is in depthwise convolutions.
         """
 
         def seed(logits: Tensor) -> Tensor:

@@ -85,16 +85,17 @@ def _weighted(
     bias: Tensor | None = None,
     *window: Any,
     biased: bool = False,
+    **options: Any,
 ) -> Tensor:
     """z+ of linear layers and convolutions: only the positive products x+ w+ and x- w- are paid, in proportion.
 
     Args:
         biased: the released code adds the bias to both partial sums, where it takes relevance that nobody gets.
     """
-    paid = operation(_times_input(x, x.clamp(min=0)), weight.clamp(min=0), None, *window)
-    paid = paid + operation(_times_input(x, x.clamp(max=0)), weight.clamp(max=0), None, *window)
+    paid = operation(_times_input(x, x.clamp(min=0)), weight.clamp(min=0), None, *window, **options)
+    paid = paid + operation(_times_input(x, x.clamp(max=0)), weight.clamp(max=0), None, *window, **options)
     total = paid.detach() if bias is None or not biased else paid.detach() + 2 * _spread(bias, paid)
-    return substitute(operation(x.detach(), weight, bias, *window), paid * _inverse(total, 0))
+    return substitute(operation(x.detach(), weight, bias, *window, **options), paid * _inverse(total, 0))
 
 
 def _spread(bias: Tensor, maps: Tensor) -> Tensor:
