@@ -1,4 +1,4 @@
-"""Speed of the masking methods, as ratios to plain forward passes and to torch-cam in the same run.
+"""Speed of the methods, as ratios to plain passes and to torch-cam in the same run.
 
     python benchmarks/methods.py [--rounds 5] [--channels 64]
 
@@ -18,7 +18,9 @@ from torch import nn
 from explorer import Probe, sample
 from explorer.backbones import Backbone
 from explorer.backbones.preprocessing import from_torchvision
-from explorer.methods.masking import AblationCAM, ScoreCAM
+from explorer.methods import find
+from explorer.methods.masking import ScoreCAM
+from explorer.methods.optimisation import OptiCAM
 
 
 def random_squeezenet() -> Backbone:
@@ -57,15 +59,50 @@ def report(name: str, work: str, ours: Work, other: Work, limit: float, rounds: 
     print(f"{name:24} {work:36} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
 
 
-def ablation(backbone: Backbone, rounds: int) -> None:
+ONE_GRADIENT = ("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "finer-cam")
+
+
+def one_pass(backbone: Backbone, rounds: int) -> None:
+    """The methods that need no further pass, against one plain forward."""
     cut = backbone.cut()
     image = backbone.preprocessing.tensor(sample("chelsea"))
-    method = AblationCAM()
+
+    def explain(*names: str) -> None:
+        probe = Probe(cut, image)
+        for name in names:
+            find(name)()(probe, 1)
+
+    for names, work, limit in (
+        (ONE_GRADIENT, f"{len(ONE_GRADIENT)} gradient methods / 1 forward", 1.2),
+        (("ablation-cam",), "Ablation-CAM / 1 forward", 1.1),
+        (("lift-cam",), "LIFT-CAM / 1 forward", 1.1),
+    ):
+        report(
+            backbone.name,
+            work,
+            lambda names=names: explain(*names),  # type: ignore[misc]
+            lambda: forwards(backbone, image, 1, 1),
+            limit,
+            rounds,
+        )
+
+
+def opti(backbone: Backbone, rounds: int, iterations: int = 10) -> None:
+    """Iterations of Opti-CAM against as many forward passes with gradients to the input."""
+    cut = backbone.cut()
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+
+    def plain() -> None:
+        forwards(backbone, image, 1, 1)
+        for _ in range(iterations):
+            leaf = image[None].contiguous(memory_format=torch.channels_last).requires_grad_()
+            torch.autograd.grad(backbone(leaf)[0, 1], leaf)
+
     report(
         backbone.name,
-        "Ablation-CAM / 1 forward",
-        lambda: method(Probe(cut, image), 1),
-        lambda: forwards(backbone, image, 1, 1),
+        "Opti-CAM iteration / forward, backward",
+        lambda: OptiCAM(iterations=iterations)(Probe(cut, image), 1),
+        plain,
         1.1,
         rounds,
     )
@@ -101,8 +138,9 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     arguments = parser.parse_args()
     print(f"{'network':24} {'work':36} {'ours, s':>8} {'other':>8} {'ratio':>6} {'limit':>6}")
-    ablation(random_resnet50(), 3 * arguments.rounds)
-    ablation(random_squeezenet(), 9 * arguments.rounds)
+    for backbone, more in ((random_resnet50(), 3), (random_squeezenet(), 9)):
+        one_pass(backbone, more * arguments.rounds)
+        opti(backbone, arguments.rounds)
     score(arguments.channels, arguments.rounds)
 
 
