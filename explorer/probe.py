@@ -167,16 +167,11 @@ class Probe:
             self._count(len(found[-1]))
         return torch.cat(found) if found else self.logits[None, :][:0]
 
-    def differentiable_logits(self, mask: Tensor, fill: Tensor | float = 0.0) -> Tensor:
-        """Logits (C,) of the picture under a mask (H, W), through which gradients flow to the mask.
-
-        Args:
-            fill: what a removed pixel becomes, in normalised units; by default the mean colour.
-        """
+    def differentiable_logits(self, images: Tensor) -> Tensor:
+        """Logits (M, C) of other pictures (M, 3, H, W), through which gradients flow to them."""
         with torch.enable_grad():
-            image = (self.image - fill) * mask + fill
-            logits: Tensor = self.cut.backbone(image[None])[0]
-        self._count(1)
+            logits: Tensor = self.cut.backbone(images)
+        self._count(len(images))
         return logits
 
     def interpreted(self, interpreter: fx.Interpreter, image: Tensor) -> Tensor:

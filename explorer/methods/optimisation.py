@@ -92,7 +92,8 @@ class OptiCAM(Method):
                     zero = torch.zeros(probe.size, device=signed.device)
                     return OptiAttribution(zero, signed.detach(), blank, objectives=torch.tensor(objectives))
                 mask = self._normalised(upsample(signed[None], probe.size)[0])
-                logits = probe.differentiable_logits(mask, fill)
+                masked = (probe.image - fill) * mask + fill
+                [logits] = probe.differentiable_logits(masked[None])
                 objective = logits[target]
                 if self.objective == "difference":
                     objective = -(probe.logits[target] - objective).abs()

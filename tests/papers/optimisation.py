@@ -1,4 +1,4 @@
-"""Methods that search for a mask (methods.md, 2.5)."""
+"""Methods that search for a mask (methods.md, 2.5 and 2.7)."""
 
 import numpy as np
 import torch
@@ -102,6 +102,105 @@ def opti_cam(
     return Outcome(mask)
 
 
-METHODS = {"opti-cam": opti_cam}
+def aligned(values, size):
+    """The matrices that up-sample columns and rows so that the corners stay."""
+
+    def matrix(old, new):
+        found = np.zeros((new, old))
+        for i in range(new):
+            place = i * (old - 1) / (new - 1)
+            left = min(int(place), old - 2)
+            found[i, left], found[i, left + 1] = 1 - (place - left), place - left
+        return found
+
+    return matrix(values.shape[0], size[0]), matrix(values.shape[1], size[1])
+
+
+def gaussian(image, side=51, sigma=50):
+    """Each channel blurred, mirrored at the rim without repeating it."""
+    offsets = np.arange(side) - side // 2
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+    for axis in (1, 2):
+        length = image.shape[axis]
+        total = np.zeros_like(image)
+        for weight, offset in zip(kernel, offsets, strict=True):
+            places = np.abs(np.arange(length) + offset)
+            places = np.where(places >= length, 2 * length - 2 - places, places)
+            total += weight * image.take(places, axis)
+        image = total
+    return image
+
+
+def chance(network, image, target):
+    """The probability of the target, and its derivative by the image."""
+    image = torch.as_tensor(image, dtype=torch.float64).requires_grad_()
+    probability = network.model(image[None]).softmax(1)[0, target]
+    [gradient] = torch.autograd.grad(probability, image)
+    return probability.item(), gradient.numpy()
+
+
+def regular(mask, area):
+    """Area and total variation, and their derivative."""
+    down, across = mask[1:] - mask[:-1], mask[:, 1:] - mask[:, :-1]
+    value = area * abs(1 - mask).mean() + 20 * ((down**2).mean() + (across**2).mean())
+    slope = -area * np.sign(1 - mask) / mask.size
+    slope[1:] += 40 * down / down.size
+    slope[:-1] -= 40 * down / down.size
+    slope[:, 1:] += 40 * across / across.size
+    slope[:, :-1] -= 40 * across / across.size
+    return value, slope
+
+
+def sig_cam(network, image, target, references=None, iterations=15, points=20, seed=0, official=False):
+    """2.7, from one minus the normalised significance map; derivatives by hand."""
+    image = np.asarray(image, np.float64)
+    size = image.shape[1:]
+    activation, gradient, _ = network.look(image, target)
+    significance = np.zeros(activation.shape[1:])
+    for channel, slopes in zip(activation, gradient, strict=True):
+        significance += ((slopes * channel).mean() * channel).clip(min=0)
+    mask = 1 - (significance - significance.min()) / (significance.max() - significance.min())
+    _, columns, rows = raised(mask, size)
+    if official:
+        columns, rows = aligned(mask, size)
+    blurred = gaussian(image)
+    generator = torch.Generator().manual_seed(seed)
+    area, history = 1.0, []
+
+    def picture(mask):
+        return image * (columns @ mask @ rows.T) + blurred * (1 - columns @ mask @ rows.T)
+
+    for iteration in range(iterations):
+        own, slope = regular(mask, area)
+        noises = torch.randn(points, *image.shape, generator=generator).numpy().astype(np.float64)
+        for j, noise in enumerate(noises, 1):
+            share = j / points
+            whole = share * (columns @ mask @ rows.T)
+            noise = np.stack([0.4 * noise[0], 0 * noise[1], 0 * noise[2]]) if official else 0.2 * noise
+            _, by_image = chance(network, image * whole + blurred * (1 - whole) + noise, target)
+            by_raised = (by_image * (image - blurred)).sum(0) * share / points
+            slope = slope + columns.T @ by_raised @ rows
+        history.append(chance(network, picture(mask), target)[0])
+        step = 200.0
+        while True:
+            trial = (mask - step * slope).clip(0, 1)
+            loss = regular(trial, area)[0] + chance(network, picture(trial), target)[0]
+            if loss <= own + history[-1] - 1e-4 * step * (slope**2).sum() or step < 1e-5:
+                break
+            step *= 0.2
+        mask = trial
+        if iterations > 3:
+            moved = abs(history[0] - history[-1])
+            if iteration == iterations // 2:
+                area = area / 10 if moved <= 0.001 else area
+            elif iteration == int(iterations / 1.25):
+                area = area / 5 if moved <= 0.01 else area
+    mask = columns @ mask @ rows.T
+    return Outcome(1 - (mask - mask.min()) / (mask.max() - mask.min()))
+
+
+METHODS = {"opti-cam": opti_cam, "sig-cam": sig_cam}
 # Adam's first step is the sign of the derivative: that of a channel that hardly matters is up to rounding.
-OPTIONS = {"opti-cam": {"iterations": 1, "rate": 0.001}}
+OPTIONS = {"opti-cam": {"iterations": 1, "rate": 0.001}, "sig-cam": {"iterations": 1, "points": 2}}
+EXACT = {"sig-cam"}
