@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -319,6 +320,22 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 
 _MEASURED = 100  # forward passes; what takes more is reckoned from the speed of these
+_LONGEST = 10.0  # seconds for one measurement
+_PREPARED = ("grad-cam", "libra-cam")  # run once before, so that no loading and no library is measured
+
+
+class _Deadline:
+    """Progress that stops what takes too long."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _LONGEST
+
+    def begin(self, stage: str, total: int = 0) -> None:
+        self.advance(0)
+
+    def advance(self, steps: int) -> None:
+        if time.monotonic() > self._end:
+            raise TimeoutError
 
 
 def _costs(arguments: argparse.Namespace) -> None:
@@ -326,17 +343,23 @@ def _costs(arguments: argparse.Namespace) -> None:
     cut = engine.backbone(arguments.backbone).cut(arguments.layer)
 
     def explain(name: str) -> Explanation:
-        return engine.explain(picture, Request(arguments.backbone, arguments.layer, find(name)()))
+        request = Request(arguments.backbone, arguments.layer, find(name)())
+        return engine.explain(picture, request, _Deadline() if name not in _PREPARED else None)
 
-    explain("grad-cam")
+    for name in _PREPARED:
+        explain(name)
     plain = explain("grad-cam")
     listed: list[dict[str, Any]] = []
     undefined = engine.undefined(arguments.backbone, arguments.layer)
     for name, method in METHODS.items():
         reason = undefined.get(name)
         passes = method().passes(cut.layer) + len(PAPER_LEVELS)
-        measured = reason is None and passes <= _MEASURED
-        seconds = explain(name).seconds if measured else passes * plain.seconds / plain.passes
+        measured, seconds = False, passes * plain.seconds / plain.passes
+        if reason is None and passes <= _MEASURED:
+            try:
+                measured, seconds = True, explain(name).seconds
+            except TimeoutError:
+                measured, seconds = False, max(seconds, _LONGEST)
         listed.append(
             {
                 "name": name,
@@ -347,10 +370,13 @@ def _costs(arguments: argparse.Namespace) -> None:
             }
         )
         if not arguments.json:
-            cost = reason or f"{passes:7} passes  {'' if measured else 'about '}{seconds:.2f} s"
-            print(f"{name:18} {cost}")
+            print(f"{name:18} {reason or f'{passes:7} passes  {_seconds(seconds, measured)}'}")
     if arguments.json:
         print(as_json(listed))
+
+
+def _seconds(seconds: float, measured: bool) -> str:
+    return f"{seconds:.2f} s" if measured else f"about {seconds:.0f} s or more"
 
 
 def _layers(arguments: argparse.Namespace) -> None:

@@ -365,6 +365,20 @@ def test_a_blank_map_says_why(toy, name, image, target, words):
     assert torch.equal(found.saliency, torch.zeros(SIZE))
 
 
+def test_finer_cam_without_another_class_is_grad_cam():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)
+    )
+    probe = Probe(
+        Backbone("one", model, Preprocessing(8, SIZE, "bilinear", (0.0,) * 3, (1.0,) * 3), ("it",)).cut(),
+        torch.rand(3, 8, 8),
+    )
+    found = find("finer-cam")()(probe, 0)
+    assert torch.equal(found.signed, find("grad-cam")()(probe, 0).signed)
+    assert "no other class" in found.notes[0]
+
+
 @pytest.mark.parametrize("options", [{"size": 0}, {"size": 100_001}, {"size": 2.0}, {"official": 1}])
 def test_an_option_out_of_range_is_refused_by_name(options):
     with pytest.raises(OptionError, match=f"libra-cam: {next(iter(options))} "):

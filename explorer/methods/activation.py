@@ -37,7 +37,9 @@ class EigenCAM(Method):
 
         u s = A v from the smaller of the two Gram matrices: no full decomposition.
         """
-        rows = probe.activation.flatten(1).T.double()
+        # Apple's MPS has no double precision.
+        exact = torch.float32 if probe.image.device.type == "mps" else torch.float64
+        rows = probe.activation.flatten(1).T.to(exact)
         if self.centred:
             rows = rows - rows.mean(0)
         if not torch.isfinite(rows).all():

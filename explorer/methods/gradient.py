@@ -245,7 +245,7 @@ class LayerCAM(Method):
     )
     family = "gradients"
     needs = ("gradient",)
-    cost = "1 pass, one more for each further stage"
+    cost = "1 pass, one more for each further stage that there is"
     good = "Weights each position by its own positive gradient, so early layers give fine detail."
     bad = "Counter-evidence is ignored, and layers before a stride or a pool show a grid."
 
@@ -271,9 +271,10 @@ class LayerCAM(Method):
         the last."""
         signed = _positive_gradients(probe, target)
         found = from_signed(signed, probe)
-        if self.stages == 1 or found.blank is not None:
+        if self.stages == 1:
             return found
-        fused = upsample(signed.relu()[None] / signed.max(), probe.size)[0]
+        tiny = torch.finfo(signed.dtype).tiny
+        fused = upsample(signed.relu()[None] / signed.max().clamp(min=tiny), probe.size)[0]
         for layer in _earlier_stages(probe.cut, self.stages - 1):
             earlier = _positive_gradients(probe.at(layer.name), target).relu()
             if earlier.max() > 0:
@@ -335,7 +336,7 @@ class FinerCAM(Method):
         nearest = distance.topk(min(self.others, len(distance) - 1), largest=False).indices
         slopes = torch.zeros_like(distance)
         slopes[target] = 1
-        slopes[nearest] = -self.strength / len(nearest)
+        slopes[nearest] = -self.strength / max(1, len(nearest))
         labels = ", ".join(probe.cut.backbone.labels[index] for index in nearest.tolist())
         signed = weighted_sum(probe.gradient(slopes).mean((1, 2)), probe)
-        return from_signed(signed, probe, (f"Compared with {labels}.",))
+        return from_signed(signed, probe, (f"Compared with {labels or 'no other class: there is none'}.",))
