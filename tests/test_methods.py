@@ -33,21 +33,21 @@ def scene(request, original):
 
 
 def variants():
-    """Every registered method, and each of its switches and choices; costly ones with the options of the table."""
+    """Every registered method for two classes, and for one class with each of its switches and choices; costly ones
+    with the options of the table."""
     for method in METHODS.values():
         plain = method(**papers.OPTIONS.get(method.name, {}))
-        yield pytest.param(plain, id=method.name)
+        yield pytest.param(plain, 0, id=f"{method.name} first class")
+        yield pytest.param(plain, 1, id=f"{method.name} second class")
         for item in fields(method):
             others = [True] if item.default is False else item.metadata["choices"]
             for value in others:
                 if value != item.default:
-                    yield pytest.param(
-                        replace(plain, **{item.name: value}), id=f"{method.name} {item.name} {value}"
-                    )
+                    variant = replace(plain, **{item.name: value})
+                    yield pytest.param(variant, 0, id=f"{method.name} {item.name} {value}")
 
 
-@pytest.mark.parametrize("rank", [0, 1], ids=["first class", "second class"])
-@pytest.mark.parametrize("method", list(variants()))
+@pytest.mark.parametrize(("method", "rank"), list(variants()))
 def test_the_map_and_the_references_kept_are_those_of_the_paper(scene, method, rank, record_property):
     name = scene.cut.backbone.name
     if name in papers.UNDEFINED.get(method.name, ()):
