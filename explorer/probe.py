@@ -83,13 +83,11 @@ class Probe:
         Args:
             target: a class index, or a weight for each logit (C,).
         """
-        slopes = target if isinstance(target, Tensor) else torch.zeros_like(self.logits)
-        if isinstance(target, int):
-            slopes[target] = 1
-        classes = slopes.nonzero()[:, 0]
+        classes = slice(target, target + 1) if isinstance(target, int) else target.nonzero()[:, 0]
         with torch.enable_grad():
             logits = self._last.logits(self._hidden, classes) if self._last else self._hidden[:, classes]
-        [gradient] = torch.autograd.grad(logits[0], self._raw, slopes[classes], retain_graph=True)
+            score = logits.sum() if isinstance(target, int) else logits[0] @ target[classes]
+        [gradient] = torch.autograd.grad(score, self._raw, retain_graph=True)
         return self.cut.layer.to_maps(gradient)[0]
 
     @torch.inference_mode()
