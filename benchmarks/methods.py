@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 import torchcam.methods
 import torchvision
-from speed import forwards, random_resnet50, ratio
+from speed import forwards, random_backbone, ratio
 from torch import nn
 
 from explorer import Probe, sample
@@ -21,18 +21,6 @@ from explorer.backbones.preprocessing import from_torchvision
 from explorer.methods import find
 from explorer.methods.masking import ScoreCAM
 from explorer.methods.optimisation import OptiCAM
-
-
-def random_squeezenet() -> Backbone:
-    """SqueezeNet with seeded random weights: the cost is that of the published ones."""
-    torch.manual_seed(0)
-    entry = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
-    return Backbone(
-        "squeezenet1_1 (random)",
-        torchvision.models.squeezenet1_1(),
-        from_torchvision(entry.transforms()),
-        tuple(entry.meta["categories"]),
-    )
 
 
 def narrow_resnet50(channels: int) -> tuple[nn.Module, Backbone]:
@@ -138,7 +126,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     arguments = parser.parse_args()
     print(f"{'network':24} {'work':36} {'ours, s':>8} {'other':>8} {'ratio':>6} {'limit':>6}")
-    for backbone, more in ((random_resnet50(), 3), (random_squeezenet(), 9)):
+    for backbone, more in ((random_backbone("resnet50"), 3), (random_backbone("squeezenet1_1"), 9)):
         one_pass(backbone, more * arguments.rounds)
         opti(backbone, arguments.rounds)
     score(arguments.channels, arguments.rounds)

@@ -21,13 +21,13 @@ from explorer.methods.libra import LibraCAM
 REFERENCES, LEVELS = 30, 10
 
 
-def random_resnet50() -> Backbone:
-    """ResNet-50 with seeded random weights: the cost is that of the published ones."""
+def random_backbone(name: str) -> Backbone:
+    """A classifier of torchvision with seeded random weights: the cost is that of the published ones."""
     torch.manual_seed(0)
-    entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
-    model = torchvision.models.resnet50()
+    entry = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    model = torchvision.models.get_model(name)
     return Backbone(
-        "resnet50 (random)", model, from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
+        f"{name} (random)", model, from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
     )
 
 
@@ -87,7 +87,7 @@ def measure(backbone: Backbone, rounds: int) -> None:
 def main() -> None:
     print(f"{'network':20} {'work':28} {'ours, s':>8} {'plain':>8} {'ratio':>6} {'limit':>6}")
     measure(load("efficientnet_lite0"), 21)
-    measure(random_resnet50(), 7)
+    measure(random_backbone("resnet50"), 7)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main() -> None:
     for method in METHODS.values():
         if method.family != family:
             family = method.family
-            print(f"\n## {family[0].upper()}{family[1:]}")
+            print(f"\n## {family.capitalize()}")
         print("\n" + "\n".join(_entry(method)))
 
 

@@ -28,11 +28,9 @@ from explorer.library import (
     from_folder,
     installed,
 )
-from explorer.methods import METHODS, Method, UndefinedMethodError, find, options_of
+from explorer.methods import DEFAULT_METHODS, METHODS, Method, UndefinedMethodError, find, options_of
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
-
-_DEFAULT_METHODS = ("grad-cam", "libra-cam")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -187,7 +185,7 @@ def _settings() -> Iterator[str]:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    methods = [_method(name, arguments) for name in dict.fromkeys(arguments.methods or _DEFAULT_METHODS)]
+    methods = [_method(name, arguments) for name in dict.fromkeys(arguments.methods or DEFAULT_METHODS)]
     pictures = [_picture(name) for name in arguments.photos]
     stems = [Path(picture.name).stem for picture in pictures]
     for stem, count in Counter(stems).items():
@@ -198,8 +196,8 @@ def _explain(arguments: argparse.Namespace) -> None:
                 f"{count} of the photographs are called {stem!r}: rename one, or run them apart."
             )
     engine = Engine()
-    for reason in engine.undefined(arguments.backbone, arguments.layer, methods).values():
-        raise UndefinedMethodError(reason)
+    if undefined := engine.undefined(arguments.backbone, arguments.layer, methods):
+        raise UndefinedMethodError(next(iter(undefined.values())))
     arguments.out.mkdir(parents=True, exist_ok=True)
     explanations: list[Explanation] = []
     paths: dict[int, dict[str, str]] = {}
@@ -321,7 +319,7 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 _MEASURED = 100  # forward passes; what takes more is reckoned from the speed of these
 _LONGEST = 10.0  # seconds for one measurement
-_PREPARED = ("grad-cam", "libra-cam")  # run once before, so that no loading and no library is measured
+_PREPARED = DEFAULT_METHODS  # run once before, so that no loading and no library is measured
 
 
 class _Deadline:

@@ -210,11 +210,11 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned (``align_corners=False``, as cv2.resize)."""
+def upsample(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned as cv2.resize does; some released codes align corners."""
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=align_corners)[:, 0]
 
 
 def normalise(maps: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from timm.layers import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, first_line
 
 
 class UntraceableError(ExplorerError):
@@ -117,10 +117,9 @@ def trace(model: nn.Module, name: str) -> fx.GraphModule:
     try:
         graph = _Tracer().trace(model)
     except _REFUSALS as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UntraceableError(
             f"The network {name} cannot be traced, so it cannot be cut into trunk and head: "
-            f"{reason.rstrip('.')}. Choose another backbone, or give the split by hand: "
+            f"{first_line(error).rstrip('.')}. Choose another backbone, or give the split by hand: "
             "nn.Sequential(Opaque(trunk), Opaque(head))."
         ) from error
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]

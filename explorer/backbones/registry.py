@@ -18,7 +18,7 @@ from torch import nn
 from explorer.backbones import weights
 from explorer.backbones.backbone import Backbone
 from explorer.backbones.preprocessing import Preprocessing, from_timm, from_torchvision
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, first_line
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 _PAPERS = ("resnet50", "vgg16", "vgg16_bn")
@@ -146,7 +146,7 @@ def _load_timm(
     except (OSError, RuntimeError) as error:
         raise weights.WeightsUnavailableError(
             f"The weights of {name} are not on this machine and could not be loaded "
-            f"({str(error).splitlines()[0][:160]}). Connect to the internet once, or set HF_HOME to a folder "
+            f"({first_line(error)[:160]}). Connect to the internet once, or set HF_HOME to a folder "
             "that holds them; the EfficientNet-Lite backbones need no download."
         ) from error
     subset = infer_imagenet_subset(model)

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import torch
 from torch import nn
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, first_line
 
 Progress = Callable[[int, int], None]
 
@@ -86,9 +86,8 @@ def reading(name: str, place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a damaged file can make torch raise nearly anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsUnavailableError(
-            f"The file {place} does not hold the weights of {name} ({reason[:120]}): "
+            f"The file {place} does not hold the weights of {name} ({first_line(error)[:120]}): "
             "remove it, so that it is fetched again."
         ) from error
 

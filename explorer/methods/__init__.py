@@ -25,7 +25,10 @@ _families = get_args(Family)
 for _name, _ in sorted(METHODS.items(), key=lambda item: _families.index(item[1].family)):
     METHODS[_name] = METHODS.pop(_name)
 
+DEFAULT_METHODS = ("grad-cam", "libra-cam")
+
 __all__ = [
+    "DEFAULT_METHODS",
     "METHODS",
     "Attribution",
     "Family",

@@ -79,7 +79,7 @@ class Method:
     """Base of all methods: a frozen dataclass of options whose call explains one class of one picture.
 
     ``cost`` says in words how many forward passes a map takes, ``good`` and ``bad`` in one sentence each what to
-    expect of it.
+    expect of it, ``on_linear_head`` with which methods it coincides where the logits are linear in the channel means.
     """
 
     name: ClassVar[str]
@@ -90,6 +90,7 @@ class Method:
     cost: ClassVar[str] = "1 pass"
     good: ClassVar[str]
     bad: ClassVar[str]
+    on_linear_head: ClassVar[str | None] = None
 
     @classmethod
     def needs_references(cls) -> bool:
@@ -126,7 +127,7 @@ class Method:
 
     def coincides(self, cut: Cut) -> str | None:
         """With which other methods this one coincides at this cut, and why; None where it stands alone."""
-        return None
+        return self.on_linear_head if self.on_linear_head and cut.pooled_linear else None
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """Explains a class.

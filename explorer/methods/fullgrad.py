@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.layers import BatchNormAct2d
 from torch import Tensor, fx, nn
 
@@ -72,9 +71,7 @@ class FullGrad(Method):
         low, high = part.abs().aminmax()
         span = high - low + 1e-6 if self.official else (high - low).clamp(min=torch.finfo(part.dtype).tiny)
         summed = ((part.abs() - low) / span).sum(0)
-        if self.official:
-            return F.interpolate(summed[None, None], probe.size, mode="bilinear", align_corners=True)[0, 0]
-        return upsample(summed[None], probe.size)[0]
+        return upsample(summed[None], probe.size, align_corners=self.official)[0]
 
 
 class _Biases(fx.Interpreter):

@@ -36,9 +36,7 @@ class CAM(Method):
     needs = ("GAP + linear head",)
     good = "Exact where it is defined: the mean of the map and the class bias add up to the logit."
     bad = "Defined only for networks that end in global average pooling and one linear layer."
-
-    def coincides(self, cut: Cut) -> str | None:
-        return _ONE_MAP
+    on_linear_head = _ONE_MAP
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k) with w_k the weights of the last layer: h w times the constant gradient."""
@@ -62,9 +60,7 @@ class GradCAM(Method):
     needs = ("gradient",)
     good = "Weights each channel by its mean gradient: fast, robust, and the common yardstick."
     bad = "The mean hides where the gradient changes, so it blurs where the head is not linear."
-
-    def coincides(self, cut: Cut) -> str | None:
-        return _ONE_MAP if cut.pooled_linear else None
+    on_linear_head = _ONE_MAP
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k) with w_k the spatial mean of the gradient."""
@@ -185,9 +181,7 @@ class XGradCAM(Method):
     needs = ("gradient",)
     good = "Weights the gradient by where each channel is active, which nearly conserves the logit in ReLU networks."
     bad = "Channels whose positive and negative values cancel get wild weights where there is no ReLU."
-
-    def coincides(self, cut: Cut) -> str | None:
-        return _ONE_MAP if cut.pooled_linear else None
+    on_linear_head = _ONE_MAP
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k), w_k = sum_ij g_k A_k / sum_ij A_k; 0 for a channel that sums to 0."""
@@ -213,9 +207,7 @@ class HiResCAM(Method):
     needs = ("gradient",)
     good = "Multiplies gradient and activation position by position: exact when one linear layer follows."
     bad = "Elsewhere the gradient's grain shows, and the map can be patchy."
-
-    def coincides(self, cut: Cut) -> str | None:
-        return _ONE_MAP if cut.pooled_linear else None
+    on_linear_head = _ONE_MAP
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k g_k (*) A_k).
@@ -248,6 +240,10 @@ class LayerCAM(Method):
     cost = "1 pass, one more for each further stage that there is"
     good = "Weights each position by its own positive gradient, so early layers give fine detail."
     bad = "Counter-evidence is ignored, and layers before a stride or a pool show a grid."
+    on_linear_head = (
+        "Layer-CAM is Grad-CAM with the ReLU for each channel here: "
+        "the gradient is the same at every position."
+    )
 
     stages: int = option(
         1,
@@ -262,9 +258,7 @@ class LayerCAM(Method):
         return self.stages
 
     def coincides(self, cut: Cut) -> str | None:
-        if self.stages > 1 or not cut.pooled_linear:
-            return None
-        return "Layer-CAM is Grad-CAM with the ReLU for each channel here: the gradient is the same at every position."
+        return super().coincides(cut) if self.stages == 1 else None
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """sum_k relu(g_k) (*) A_k; of several stages the pixel-wise maximum of M / max M, tanh(2 M / max M) before

@@ -43,17 +43,13 @@ class LiftCAM(Method):
         "Shares the whole score among the channels, nearly as Shapley values do, for the price of one pass."
     )
     bad = "What a channel contributes to the score is spread over its whole map, wherever it was earned."
+    on_linear_head = (
+        "LIFT-CAM has the exact Shapley values of the channels here, and is one map with Ablation-CAM where the "
+        "logit is positive: the logits are linear in the channel means."
+    )
 
     def undefined(self, cut: Cut) -> str | None:
         return without_rule(type(self), cut, RESCALE)
-
-    def coincides(self, cut: Cut) -> str | None:
-        if not cut.pooled_linear:
-            return None
-        return (
-            "LIFT-CAM has the exact Shapley values of the channels here, and is one map with Ablation-CAM where the "
-            "logit is positive: the logits are linear in the channel means."
-        )
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k alpha_k A_k), alpha_k the sum over space of DeepLIFT's contributions to the logit, from zero.
@@ -91,17 +87,13 @@ class LRPCAM(Method):
     needs = ("gradient",)
     good = "Shares the logit itself among the channels, layer by layer, in proportion to what each adds."
     bad = "Where positive and negative parts cancel the shares grow out of bounds."
+    on_linear_head = (
+        "LRP-CAM is LIFT-CAM here: the logits are linear in the channel means, and both share them in "
+        "proportion to weight times mean."
+    )
 
     def undefined(self, cut: Cut) -> str | None:
         return without_rule(type(self), cut, EPSILON)
-
-    def coincides(self, cut: Cut) -> str | None:
-        if not cut.pooled_linear:
-            return None
-        return (
-            "LRP-CAM is LIFT-CAM here: the logits are linear in the channel means, and both share them in "
-            "proportion to weight times mean."
-        )
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k alpha_k A_k), alpha_k the sum over space of the epsilon rule's relevance for the logit."""

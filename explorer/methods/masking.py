@@ -9,6 +9,11 @@ from explorer.backbones import Cut, Layer
 from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register, weighted_sum
 from explorer.probe import Probe, normalise, upsample
 
+ONE_SHARE = (
+    "Ablation-CAM, LIFT-CAM and Shapley-CAM are one map here{}: the logits are linear in the channel means, so what a "
+    "channel adds does not depend on the others."
+)
+
 
 def strongest(energy: Tensor, live: Tensor, budget: int) -> tuple[Tensor, tuple[str, ...]]:
     """The live channels, or those of largest energy within a budget, and a note on what was left out.
@@ -109,11 +114,10 @@ class ScoreCAM(_ChannelMasks):
 
         The baseline's logit is the same for every channel and cancels in the softmax, so it is never computed.
         """
-        small = normalise(maps)
 
         def masks(chosen: slice) -> Tensor:
             if self.variant == "channel-softmax":
-                return small[chosen]
+                return normalise(maps[chosen])
             return normalise(upsample(maps[chosen], probe.size))
 
         logits = probe.masked_logits(masks, len(maps))
@@ -242,6 +246,7 @@ class AblationCAM(Method):
         "Weights each channel by the logit that is lost without it, so saturated gradients do not mislead it."
     )
     bad = "Channels that stand in for each other all seem useless, and early layers are slow."
+    on_linear_head = ONE_SHARE.format("")
 
     official: bool = option(
         False,
@@ -251,13 +256,9 @@ class AblationCAM(Method):
     )
 
     def coincides(self, cut: Cut) -> str | None:
-        if not cut.pooled_linear:
-            return None
-        where = ", when the logit is positive" if self.official else ""
-        return (
-            f"Ablation-CAM, LIFT-CAM and Shapley-CAM are one map here{where}: the logits are linear in the channel "
-            "means, so what a channel adds does not depend on the others."
-        )
+        if self.official and cut.pooled_linear:
+            return ONE_SHARE.format(", when the logit is positive")
+        return super().coincides(cut)
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k), w_k = (y_c - y_c without channel k) / |y_c|.

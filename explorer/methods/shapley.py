@@ -6,18 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.backbones import Cut
-from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register, weighted_sum
-from explorer.methods.masking import strongest
+from explorer.methods.base import Attribution, Method, from_signed, option, register, weighted_sum
+from explorer.methods.lift import LiftCAM
+from explorer.methods.masking import ONE_SHARE, strongest
 from explorer.probe import Probe
-
-_LIFT = Paper(
-    "Towards Better Explanations of Class Activation Mapping",
-    "Jung, Oh",
-    "ICCV",
-    2021,
-    "https://arxiv.org/abs/2102.05228",
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,11 +25,12 @@ class ShapleyAttribution(Attribution):
 class ShapleyCAM(Method):
     name = "shapley-cam"
     title = "Shapley-CAM"
-    paper = _LIFT
+    paper = LiftCAM.paper
     family = "Shapley values"
     cost = "1 pass, and the head twice for each channel and pair of orderings"
     good = "Shares the logit out fairly among the channels, with error bars: what LIFT-CAM approximates."
     bad = "Slow unless one linear layer follows, and the error falls only with the root of the orderings."
+    on_linear_head = ONE_SHARE.format("")
 
     pairs: int = option(
         8,
@@ -56,14 +49,6 @@ class ShapleyCAM(Method):
         high=100_000,
     )
     seed: int = option(0, "Of the orderings.", label="seed", source="here", low=0, high=9999)
-
-    def coincides(self, cut: Cut) -> str | None:
-        if not cut.pooled_linear:
-            return None
-        return (
-            "Ablation-CAM, LIFT-CAM and Shapley-CAM are one map here: the logits are linear in the channel means, so "
-            "what a channel adds does not depend on the others."
-        )
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> ShapleyAttribution:
         """relu(sum_k phi_k A_k), phi the Shapley values of the channels in the game y_c(the channels present).
@@ -134,7 +119,7 @@ def _additions(probe: Probe, target: int, activation: Tensor, players: Tensor, o
 class LIMECAM(Method):
     name = "lime-cam"
     title = "LIME-CAM"
-    paper = _LIFT
+    paper = LiftCAM.paper
     family = "Shapley values"
     cost = "1 pass, and the head once for each channel"
     good = "Fits one linear model to random subsets of the channels: the head only, whatever it is."

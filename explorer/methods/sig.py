@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
@@ -105,11 +104,10 @@ class SigCAM(Method):
             ):
                 area /= 5
             mask, present = moved, now
-        before, note = (
-            float(probe.probabilities[target]),
-            f"{self.iterations} iterations: the probability of the class ",
+        note = (
+            f"{self.iterations} iterations: the probability of the class is {float(probe.probabilities[target]):.1%} "
+            f"on the picture and {present:.1%} with the map blurred away."
         )
-        note += f"is {before:.1%} on the picture and {present:.1%} with the map blurred away."
         found = from_signed(1 - self._raised(mask, probe.size), probe, (note,), rectified=False)
         return replace(found, signed=1 - mask)
 
@@ -132,9 +130,7 @@ class SigCAM(Method):
 
     def _raised(self, mask: Tensor, size: tuple[int, int]) -> Tensor:
         """(h, w) up-sampled to (H, W)."""
-        if self.official:
-            return F.interpolate(mask[None, None], size, mode="bilinear", align_corners=True)[0, 0]
-        return upsample(mask[None], size)[0]
+        return upsample(mask[None], size, align_corners=self.official)[0]
 
 
 def _regulariser(mask: Tensor, area: float) -> Tensor:

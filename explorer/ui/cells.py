@@ -64,7 +64,7 @@ def about(method: Method) -> str:
     paper = method.paper
     return (
         f"{method.good}\n\n{method.bad}\n\n"
-        f"*{method.family[0].upper()}{method.family[1:]}*; {method.cost}; "
+        f"*{method.family.capitalize()}*; {method.cost}; "
         f"needs {', '.join(method.needs) or 'the activation only'}.\n\n"
         f"[{paper.title}]({paper.link}), {paper.authors}, {paper.venue} {paper.year}"
     )

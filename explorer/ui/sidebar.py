@@ -11,11 +11,10 @@ from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Job, Request
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, Rule, installed
-from explorer.methods import METHODS, Family, Method
+from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, view, whole
 
-_DEFAULT_METHODS = ["grad-cam", "libra-cam"]
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
 _MOMENT = 0.1  # seconds
@@ -125,16 +124,15 @@ def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
     def title(name: str) -> str:
         return f":gray[{METHODS[name].title}]" if name in grey else METHODS[name].title
 
-    wanted = view().seed("methods", _DEFAULT_METHODS, some_of(METHODS))
+    wanted = view().seed("methods", list(DEFAULT_METHODS), some_of(METHODS))
     names: list[str] = []
     for family in get_args(Family):
         options = [name for name, method in METHODS.items() if method.family == family]
         key = f"widget methods.{family}"
         if key not in st.session_state:
             st.session_state[key] = [name for name in wanted if name in options]
-        label = f"{family[0].upper()}{family[1:]}"
-        names += st.pills(label, options, key=key, selection_mode="multi", format_func=title)
-    view().keep("methods", names, _DEFAULT_METHODS, ",".join)
+        names += st.pills(family.capitalize(), options, key=key, selection_mode="multi", format_func=title)
+    view().keep("methods", names, list(DEFAULT_METHODS), ",".join)
     return [METHODS[name] for name in names]
 
 
