@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx
+from torch import Tensor
 
 from explorer.backbones import Cut
 
@@ -172,10 +172,10 @@ class Probe:
         self._count(len(images))
         return logits
 
-    def interpreted(self, interpreter: fx.Interpreter, image: Tensor) -> Tensor:
-        """Logits (C,) of a picture (3, H, W), by an interpreter of the backbone's graph that may keep what it sees."""
+    def interpreted(self, run: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Logits (C,) of a picture (3, H, W), by another way to run the backbone's graph that may keep what it sees."""
         with torch.enable_grad():
-            logits: Tensor = interpreter.run(image[None])[0]
+            logits = run(image[None])[0]
         self._count(1)
         return logits
 

@@ -55,7 +55,7 @@ class FullGrad(Method):
         """psi(x (*) g_x) + sum_l psi(b_l (*) g_l) (H, W), over the layers whose biases act at places."""
         network = _Biases(probe.cut.backbone.graph)
         image = probe.image.detach().clone().requires_grad_()
-        logit = probe.interpreted(network, image)[target]
+        logit = probe.interpreted(network.run, image)[target]
         gradient, *slopes = torch.autograd.grad(logit, [image, *network.outputs])
         parts = [bias * slope for bias, slope in zip(network.biases, slopes, strict=True)]
         of_input = image.detach() * gradient

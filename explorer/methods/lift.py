@@ -15,7 +15,7 @@ _TOLERANCE = 1e-4
 
 def without_rule(method: type[Method], cut: Cut, rules: Rules) -> str | None:
     """The sentence that a method's rules do not reach from the logits to the layer, if so."""
-    operation = unruled(cut, rules)
+    operation = unruled(cut.head, _silence(cut), rules)
     if operation is None:
         return None
     return (
@@ -23,6 +23,15 @@ def without_rule(method: type[Method], cut: Cut, rules: Rules) -> str | None:
         f"not at {cut.layer.name} of {cut.backbone.name}. Choose a later layer, a plain convolutional network, "
         "or Grad-CAM."
     )
+
+
+def _silence(cut: Cut) -> Tensor:
+    """Two activations of zeros as the network stores them: the picture's row and the baseline's."""
+    layer, device = cut.layer, cut.backbone.device
+    tokens = torch.zeros(1, layer.prefix, layer.channels, device=device)
+    return layer.from_maps(
+        torch.zeros(2, layer.channels, layer.height, layer.width, device=device), tokens
+    ).contiguous()
 
 
 @register

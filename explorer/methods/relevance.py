@@ -1,15 +1,24 @@
-"""Methods that weight the channels by relevance with contrast to the other classes."""
+"""Methods that propagate relevance with contrast to the other classes."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from explorer.backbones import Cut
+from explorer.backbones import Cut, Layer
 from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register, weighted_sum
 from explorer.methods.lift import without_rule
 from explorer.probe import Probe, normalise, upsample
-from explorer.propagation import Z_PLUS, Z_PLUS_BIASED, propagate
+from explorer.propagation import (
+    FACTORISATION,
+    Z_PLUS,
+    Z_PLUS_BIASED,
+    Rules,
+    factorised,
+    interpret,
+    propagate,
+    unruled,
+)
 
 
 @register
@@ -60,3 +69,44 @@ class RelevanceCAM(Method):
         if self.official and found.blank is None:
             return Attribution(upsample(normalise(found.signed[None]), probe.size)[0], found.signed)
         return found
+
+
+@register
+@dataclass(frozen=True)
+class AGF(Method):
+    name = "agf"
+    title = "AGF"
+    paper = Paper(
+        "Visualization of Supervised and Self-Supervised Neural Networks via Attribution Guided Factorization",
+        "Gur, Ali, Wolf",
+        "AAAI",
+        2021,
+        "https://arxiv.org/abs/2012.02166",
+    )
+    family = "relevance"
+    needs = ("gradient",)
+    cost = "3 passes, and about 10 passes of the convolutions wider than one pixel backward"
+    good = "Follows the attribution down to the pixels, and so draws the object rather than a region."
+    bad = "Follows edges that the class does not need, and the chosen layer makes no difference."
+
+    def passes(self, layer: Layer) -> int:
+        return 3
+
+    def undefined(self, cut: Cut) -> str | None:
+        operation = unruled(cut.backbone.graph, torch.zeros_like(cut.backbone.noise()), FACTORISATION)
+        if operation is None:
+            return None
+        return (
+            f"AGF goes back to the picture, and has no rule for the operation {operation} on the way, so it is not "
+            f"defined: not at {cut.layer.name} of {cut.backbone.name}. Choose a ResNet, VGG or EfficientNet-Lite, "
+            "or Grad-CAM."
+        )
+
+    def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
+        """The attribution of the picture (H, W), summed over the three colours, without a ReLU."""
+
+        def run(image: Tensor, rules: Rules) -> Tensor:
+            graph = probe.cut.backbone.graph
+            return probe.interpreted(lambda images: interpret(graph, images, rules), image)
+
+        return from_signed(factorised(run, probe.image, target).sum(0), probe, rectified=False)

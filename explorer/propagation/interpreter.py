@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, fx
 from torch.overrides import TorchFunctionMode
 
 from explorer.backbones import Cut
@@ -25,7 +25,7 @@ Rules = Mapping[str, Rule]
 
 
 class UnruledError(ExplorerError):
-    """A head with an operation for which there is no rule; the sentence names both."""
+    """A network with an operation for which there is no rule; the sentence names it."""
 
 
 class NoRuleError(Exception):
@@ -112,6 +112,26 @@ class _Interpreter(TorchFunctionMode):
         return found
 
 
+def interpret(network: fx.GraphModule, start: Tensor, rules: Rules) -> Tensor:
+    """Runs a traced network, or a part of one, under rules.
+
+    Args:
+        start: its input, with ``requires_grad``.
+
+    Raises:
+        UnruledError: an operation has no rule.
+    """
+    try:
+        with torch.enable_grad(), _Interpreter(rules):
+            output: Tensor = network(start)
+            return output
+    except NoRuleError as error:
+        raise UnruledError(
+            f"There is no rule for the operation {error} of the network. Choose a later layer, a plain "
+            "convolutional network, or Grad-CAM."
+        ) from error
+
+
 def propagate(
     cut: Cut, start: Tensor, rules: Rules, seed: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -127,33 +147,22 @@ def propagate(
     Raises:
         UnruledError: an operation of the head has no rule.
     """
-    with torch.enable_grad():
-        leaf = start.detach().requires_grad_()
-        try:
-            with _Interpreter(rules):
-                logits = cut.head(leaf)
-        except NoRuleError as error:
-            raise UnruledError(
-                f"There is no rule for the operation {error}, which follows {cut.layer.name} of "
-                f"{cut.backbone.name}. Choose a later layer, or Grad-CAM."
-            ) from error
+    leaf = start.detach().requires_grad_()
+    logits = interpret(cut.head, leaf, rules)
     [arrived] = torch.autograd.grad(logits, leaf, seed(logits.detach()))
     return logits.detach(), arrived
 
 
-_known: WeakKeyDictionary[Cut, dict[int, str | None]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[fx.GraphModule, dict[int, str | None]] = WeakKeyDictionary()
 
 
-def unruled(cut: Cut, rules: Rules) -> str | None:
-    """The first operation of the head without a rule; None where all have one. Runs the head once for a cut."""
-    known = _known.setdefault(cut, {})
+def unruled(network: fx.GraphModule, start: Tensor, rules: Rules) -> str | None:
+    """The first operation of a traced network without a rule; None where all have one. Runs it once."""
+    known = _known.setdefault(network, {})
     if id(rules) not in known:
-        layer = cut.layer
-        tokens = torch.zeros(1, layer.prefix, layer.channels, device=cut.backbone.device)
-        maps = tokens.new_zeros(2, layer.channels, layer.height, layer.width)
         try:
             with torch.enable_grad(), _Interpreter(rules):
-                cut.head(layer.from_maps(maps, tokens).requires_grad_())
+                network(start.requires_grad_())
             known[id(rules)] = None
         except NoRuleError as error:
             known[id(rules)] = str(error)
