@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import captum.attr
 import numpy as np
+import papers.agf
 import papers.lift
+import papers.network
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from scenes import LAYERS, make
 from torch import nn
 
@@ -395,3 +398,30 @@ def test_the_bias_of_a_convolution_takes_relevance_only_in_the_released_code(sce
     ]
     assert kept[0] == pytest.approx(1000, rel=1e-3)
     assert abs(kept[1] - 1000) > 10
+
+
+def test_agf_on_blocks_of_two_convolutions():
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18().eval()
+    image = torch.randn(3, 64, 64, dtype=torch.float64)
+    network = papers.network.Network(model, "layer4")
+    backbone = Backbone(
+        "resnet18", model, Preprocessing(64, (64, 64), "bilinear", (0,) * 3, (1,) * 3), ("?",) * 1000
+    )
+    cut = backbone.cut()
+    for part in (backbone.graph, cut.trunk, cut.head):
+        part.double()
+    found = find("agf")()(Probe(cut, image), 7).saliency.numpy()
+    assert found == pytest.approx(papers.agf.agf(network, image.numpy(), 7).saliency, abs=1e-6)
+
+
+def test_agf_says_that_its_start_is_saturated():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    with torch.no_grad():
+        model[-1].bias.copy_(torch.tensor([1e4, 0]))
+    backbone = Backbone("sure", model, TINY, ("a", "b"))
+    found = find("agf")()(Probe(backbone.cut(), torch.rand(3, 8, 8)), 0)
+    assert "saturated" in found.blank
+    assert not found.saliency.any()

@@ -1,6 +1,6 @@
 """Methods that propagate relevance with contrast to the other classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -71,6 +71,12 @@ class RelevanceCAM(Method):
         return found
 
 
+_SATURATED = (
+    "The share of the class in the softmax from which AGF starts is saturated, so nothing goes backward from it. "
+    "Choose another class, or Grad-CAM."
+)
+
+
 @register
 @dataclass(frozen=True)
 class AGF(Method):
@@ -85,7 +91,7 @@ class AGF(Method):
     )
     family = "relevance"
     needs = ("gradient",)
-    cost = "3 passes, and about 10 passes of the convolutions wider than one pixel backward"
+    cost = "3 passes, and every wide convolution several times backward"
     good = "Follows the attribution down to the pixels, and so draws the object rather than a region."
     bad = "Follows edges that the class does not need, and the chosen layer makes no difference."
 
@@ -106,7 +112,10 @@ class AGF(Method):
         """The attribution of the picture (H, W), summed over the three colours, without a ReLU."""
 
         def run(image: Tensor, rules: Rules) -> Tensor:
-            graph = probe.cut.backbone.graph
-            return probe.interpreted(lambda images: interpret(graph, images, rules), image)
+            backbone = probe.cut.backbone
+            place = f"a part of {backbone.name}"
+            return probe.interpreted(lambda images: interpret(backbone.graph, images, rules, place), image)
 
-        return from_signed(factorised(run, probe.image, target).sum(0), probe, rectified=False)
+        attribution = factorised(run, probe.image, target).sum(0)
+        found = from_signed(attribution, probe, rectified=False)
+        return found if attribution.any() else replace(found, blank=_SATURATED)

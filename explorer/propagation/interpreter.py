@@ -112,11 +112,12 @@ class _Interpreter(TorchFunctionMode):
         return found
 
 
-def interpret(network: fx.GraphModule, start: Tensor, rules: Rules) -> Tensor:
+def interpret(network: fx.GraphModule, start: Tensor, rules: Rules, place: str) -> Tensor:
     """Runs a traced network, or a part of one, under rules.
 
     Args:
         start: its input, with ``requires_grad``.
+        place: the words after the name of an operation that has no rule.
 
     Raises:
         UnruledError: an operation has no rule.
@@ -127,8 +128,8 @@ def interpret(network: fx.GraphModule, start: Tensor, rules: Rules) -> Tensor:
             return output
     except NoRuleError as error:
         raise UnruledError(
-            f"There is no rule for the operation {error} of the network. Choose a later layer, a plain "
-            "convolutional network, or Grad-CAM."
+            f"There is no rule for the operation {error}, {place}. Choose a later layer, a plain convolutional "
+            "network, or Grad-CAM."
         ) from error
 
 
@@ -148,7 +149,7 @@ def propagate(
         UnruledError: an operation of the head has no rule.
     """
     leaf = start.detach().requires_grad_()
-    logits = interpret(cut.head, leaf, rules)
+    logits = interpret(cut.head, leaf, rules, f"which follows {cut.layer.name} of {cut.backbone.name}")
     [arrived] = torch.autograd.grad(logits, leaf, seed(logits.detach()))
     return logits.detach(), arrived
 

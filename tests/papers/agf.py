@@ -250,15 +250,13 @@ def resnet(model):
     parts = [*unit(model.conv1, model.bn1, bounded), relu, max_pool(model.maxpool)]
     for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
         for block in stage:
-            main = chain(
-                *unit(block.conv1, block.bn1, sharing),
-                relu,
-                *unit(block.conv2, block.bn2, whole),
-                relu,
-                *unit(block.conv3, block.bn3, sharing),
-            )
+            if hasattr(block, "conv3"):
+                main = [*unit(block.conv1, block.bn1, sharing), relu, *unit(block.conv2, block.bn2, whole)]
+                main += [relu, *unit(block.conv3, block.bn3, sharing)]
+            else:
+                main = [*unit(block.conv1, block.bn1, whole), relu, *unit(block.conv2, block.bn2, sharing)]
             shortcut = chain(*unit(*block.downsample, sharing)) if block.downsample else None
-            parts += [residual(main, shortcut), relu]
+            parts += [residual(chain(*main), shortcut), relu]
     return chain(*parts, average(1), flatten, weighted(model.fc, start))
 
 
