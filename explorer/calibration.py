@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.errors import ExplorerError
 from explorer.probe import Probe
 
 PAPER_LEVELS = tuple(range(0, 100, 10))
@@ -52,7 +53,14 @@ def calibrate(
         levels: percent of the area removed, ascending; one forward pass each.
         official: as in the authors' released code: gains are clipped at 0 before the best is sought, and the
             level after the best one is applied, so that a best last level leaves a blank map.
+
+    Raises:
+        ExplorerError: no level, or one that is no percentage.
     """
+    if not levels or not all(0 <= level <= 100 for level in levels):
+        raise ExplorerError(
+            f"The calibration levels {levels} are not percentages of the area: give one or more, such as 0, 10, 20."
+        )
     scores = probe.scores(_cut_levels(saliency, levels), target)
     probability = probe.probabilities[target]
     if official:

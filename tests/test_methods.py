@@ -152,10 +152,23 @@ def test_four_methods_are_one_map_on_a_linear_head_and_say_so(scene):
     assert "Layer-CAM is Grad-CAM" in layer_cam.coincides(scene.cut)
 
 
+@pytest.mark.parametrize("scene", LINEAR_HEADS, indirect=True)
+def test_noise_does_not_change_grad_cam_plus_plus_on_a_linear_head_and_that_is_said(scene):
+    probe, target = scene.probe(), scene.ranking[1]
+    plain, smooth, official = (
+        find("grad-cam++")(),
+        find("smooth-grad-cam++")(),
+        find("grad-cam++")(official=True),
+    )
+    expected = plain(probe, target).saliency.numpy()
+    assert smooth(probe, target).saliency.numpy() == pytest.approx(expected, abs=1e-4)
+    assert plain.coincides(scene.cut) == smooth.coincides(scene.cut) != official.coincides(scene.cut)
+
+
 @pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16", "convnext_tiny", "vit_b_16"], indirect=True)
 def test_other_heads_are_not_called_linear(scene):
     assert not scene.cut.pooled_linear
-    assert all(find(name)().coincides(scene.cut) is None for name in ("grad-cam", "xgrad-cam", "layer-cam"))
+    assert all(find(name)().coincides(scene.cut) is None for name in ("grad-cam", "grad-cam++", "layer-cam"))
 
 
 @pytest.mark.parametrize("scene", ["resnet50"], indirect=True)

@@ -26,7 +26,7 @@ from explorer.propagation import (
     Z_PLUS,
     Z_PLUS_BIASED,
     UnruledError,
-    multipliers_seed,
+    first_row,
     propagate,
 )
 
@@ -41,10 +41,10 @@ def scene(request, original):
 def contributions(probe, target):
     """Of the whole activation to the change of a logit from an activation of zeros, and that change."""
     both = torch.cat([probe.raw, torch.zeros_like(probe.raw)])
-    logits, multipliers = propagate(probe.cut, both, RESCALE, multipliers_seed(target))
+    logits, multipliers = propagate(probe.cut, both, RESCALE, first_row, target)
     with torch.no_grad():
         change = probe.logits[target] - probe.cut.head(both[1:])[0, target]
-    assert logits[0].tolist() == pytest.approx(probe.logits.tolist(), abs=1e-3)
+    assert float(logits[0]) == pytest.approx(float(probe.logits[target]), abs=1e-3)
     return multipliers[:1] * probe.raw, float(change)
 
 
@@ -264,7 +264,7 @@ def test_products_are_shared_evenly():
 def test_where_nothing_changes_the_multiplier_is_the_slope():
     probe = toy(Flat(F.silu))
     raw = torch.cat([probe.raw] * 2)
-    _, multipliers = propagate(probe.cut, raw, RESCALE, multipliers_seed(1))
+    _, multipliers = propagate(probe.cut, raw, RESCALE, first_row, 1)
     leaf = probe.raw.requires_grad_()
     [slope] = torch.autograd.grad(probe.cut.head(leaf)[0, 1], leaf)
     assert multipliers[0].numpy() == pytest.approx(slope[0].numpy(), abs=1e-6)

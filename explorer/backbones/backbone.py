@@ -58,6 +58,15 @@ class Cut:
         found = last_layer(self.head)
         return found if found is not None and found.classes == len(self.backbone.labels) else None
 
+    def logits(self, raw: Tensor, target: int | None = None) -> Tensor:
+        """Logits (N, C) of raw activations, or (N, 1) of one class, for which the last layer is narrowed."""
+        if target is None:
+            return self.head(raw)
+        last = self.last_layer
+        if last is None:
+            return self.head(raw)[:, target : target + 1]
+        return last.logits(last.before(raw), slice(target, target + 1))
+
 
 class Backbone:
     """A classifier in eval mode, frozen, traced, and shared by all threads without a lock.

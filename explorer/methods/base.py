@@ -1,5 +1,6 @@
 """What a method is: options declared once, a registered name, and one function of a probe."""
 
+import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -186,11 +187,10 @@ def from_signed(
         signed: (h, w), at the resolution of the layer or of the input.
         rectified: False for the methods without a ReLU, whose lowest value becomes 0.
     """
-    shown = signed.relu() if rectified else signed
-    blank = why_blank(signed, shown, probe)
+    blank = why_blank(signed, probe, rectified=rectified)
     if blank is not None:
         return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank, notes)
-    saliency = upsample(shown[None], probe.size)[0]
+    saliency = upsample((signed.relu() if rectified else signed)[None], probe.size)[0]
     low, high = saliency.aminmax()
     return Attribution((saliency - low) / (high - low), signed, None, notes)
 
@@ -200,14 +200,15 @@ def weighted_sum(weights: Tensor, probe: Probe) -> Tensor:
     return probe.activation.movedim(0, -1) @ weights
 
 
-def why_blank(signed: Tensor, shown: Tensor, probe: Probe) -> str | None:
-    """Why a map ``shown`` (h, w), made of ``signed`` (h, w), is blank; None when it is not."""
-    if not torch.isfinite(signed).all():
+def why_blank(signed: Tensor, probe: Probe, *, rectified: bool = False) -> str | None:
+    """Why a map (h, w), or what is positive of it, is blank; None when it is not."""
+    low, high = torch.stack(signed.aminmax()).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
         return "The network's numbers overflow at this layer. Choose another layer or full precision."
-    if shown.max() > shown.min():
+    if high > (max(low, 0) if rectified else low):
         return None
     if not probe.activation.any():
         return "The layer is silent: every activation is zero for this picture. Choose another layer."
-    if (signed <= 0).all():
+    if high <= 0:
         return "No position speaks for this class. Choose another class or layer, or look at the signed map."
     return "The map has the same value everywhere. Choose another layer or method."

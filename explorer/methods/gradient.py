@@ -13,6 +13,10 @@ _ONE_MAP = (
     "CAM, Grad-CAM, XGrad-CAM and HiRes-CAM are one map here: the logits are linear in the channel means, so the "
     "gradient is the same at every position."
 )
+_NO_NOISE = (
+    "Grad-CAM++ and Smooth Grad-CAM++ are one map here: the logits are linear in the channel means, so noise in the "
+    "picture does not change the gradient."
+)
 _CANCELS = (
     "Gradient times activation cancels at every position: they are normalised before the network reads them. "
     "Choose Grad-CAM or Layer-CAM."
@@ -83,6 +87,7 @@ class GradCAMPlusPlus(Method):
     needs = ("gradient",)
     good = "Weights the positions of positive gradient by a closed form, so several objects are covered."
     bad = "Counter-evidence is ignored, so the map often covers more than the class."
+    on_linear_head = _NO_NOISE
 
     official: bool = option(
         False,
@@ -91,6 +96,9 @@ class GradCAMPlusPlus(Method):
         label="as released",
         source="github.com/adityac94/Grad_CAM_plus_plus",
     )
+
+    def coincides(self, cut: Cut) -> str | None:
+        return None if self.official else super().coincides(cut)
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k w_k A_k), w_k = sum_ij alpha_kij relu(g_kij), alpha = g^2 / (2 g^2 + (sum A_k) g^3).
@@ -130,6 +138,7 @@ class SmoothGradCAMPlusPlus(Method):
     cost = "1 pass and one for each noisy copy"
     good = "Grad-CAM++ with derivatives averaged over noisy copies of the picture, so that chance edges fade."
     bad = "Costs a pass for each copy, and the noise level is a free choice."
+    on_linear_head = _NO_NOISE
 
     samples: int = option(
         4, "Noisy copies of the picture.", label="noisy copies", source="torch-cam", low=1, high=64

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Layer
-from explorer.methods.base import Attribution, Method, OptionError, Paper, option, register, why_blank
+from explorer.methods.base import Attribution, Method, OptionError, Paper, option, register
 from explorer.probe import Probe, normalise, upsample
 
 
@@ -135,8 +135,7 @@ class LibraCAM(Method):
             return LibraAttribution(saliency, signed.mean(0), blank, gains=gains, kept=kept)
         shown, average = base_maps[kept].mean(0), signed[kept].mean(0)
         saliency = upsample(shown[None], probe.size)[0]
-        silent = None if shown.any() else why_blank(average, shown, probe)
-        return LibraAttribution(saliency, average, silent, gains=gains, kept=kept)
+        return LibraAttribution(saliency, average, None, gains=gains, kept=kept)
 
 
 def reject(gains: Tensor) -> Tensor:

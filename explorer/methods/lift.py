@@ -8,7 +8,7 @@ from torch import Tensor
 from explorer.backbones import Cut
 from explorer.methods.base import Attribution, Method, Paper, from_signed, register, weighted_sum
 from explorer.probe import Probe
-from explorer.propagation import EPSILON, RESCALE, Rules, multipliers_seed, propagate, unruled
+from explorer.propagation import EPSILON, RESCALE, Rules, first_row, propagate, unruled
 
 _TOLERANCE = 1e-4
 
@@ -68,10 +68,10 @@ class LiftCAM(Method):
         """
         raw = probe.raw
         both = torch.cat([raw, torch.zeros_like(raw)])
-        logits, multipliers = propagate(probe.cut, both, RESCALE, multipliers_seed(target))
+        logits, multipliers = propagate(probe.cut, both, RESCALE, first_row, target)
         contributions = multipliers[:1] * raw
         shares = probe.cut.layer.to_maps(contributions)[0].sum((1, 2))
-        change = float(logits[0, target] - logits[1, target])
+        change = float(logits[0] - logits[1])
         notes = _account(probe.cut, change, float(contributions.sum()), float(shares.sum()))
         return from_signed(weighted_sum(shares, probe), probe, notes)
 
@@ -106,12 +106,6 @@ class LRPCAM(Method):
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k alpha_k A_k), alpha_k the sum over space of the epsilon rule's relevance for the logit."""
-
-        def seed(logits: Tensor) -> Tensor:
-            relevance = torch.zeros_like(logits)
-            relevance[:, target] = logits[:, target]
-            return relevance
-
-        _, relevance = propagate(probe.cut, probe.raw, EPSILON, seed)
+        _, relevance = propagate(probe.cut, probe.raw, EPSILON, torch.clone, target)
         shares = probe.cut.layer.to_maps(relevance)[0].sum((1, 2))
         return from_signed(weighted_sum(shares, probe), probe)

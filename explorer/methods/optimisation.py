@@ -81,19 +81,20 @@ class OptiCAM(Method):
         if self.official or self.normalisation == "max":
             activation = activation.relu()
         fill = _black(probe) if self.official else 0.0
+        image = probe.image[None].contiguous(memory_format=torch.channels_last)
+        channels = activation.movedim(0, -1).contiguous()
         u = activation.new_zeros(len(activation)).requires_grad_()
         adam = torch.optim.Adam([u], lr=self.rate)
         objectives: list[float] = []
         while True:
             with torch.enable_grad():
-                signed = torch.einsum("k,khw->hw", u.softmax(0), activation)
-                blank = why_blank(signed.detach(), signed.detach(), probe)
+                signed = channels @ u.softmax(0)
+                blank = why_blank(signed.detach(), probe)
                 if blank is not None:
                     zero = torch.zeros(probe.size, device=signed.device)
                     return OptiAttribution(zero, signed.detach(), blank, objectives=torch.tensor(objectives))
                 mask = self._normalised(upsample(signed[None], probe.size)[0])
-                masked = (probe.image - fill) * mask + fill
-                [logits] = probe.differentiable_logits(masked[None])
+                [logits] = probe.differentiable_logits((image - fill) * mask + fill)
                 objective = logits[target]
                 if self.objective == "difference":
                     objective = -(probe.logits[target] - objective).abs()

@@ -3,7 +3,7 @@
 from explorer.propagation.factorisation import FACTORISATION, factorised
 from explorer.propagation.interpreter import Rules, UnruledError, interpret, propagate, unruled
 from explorer.propagation.relevance import EPSILON, Z_PLUS, Z_PLUS_BIASED
-from explorer.propagation.rescale import RESCALE, multipliers_seed
+from explorer.propagation.rescale import RESCALE, first_row
 
 __all__ = [
     "EPSILON",
@@ -14,8 +14,8 @@ __all__ = [
     "Rules",
     "UnruledError",
     "factorised",
+    "first_row",
     "interpret",
-    "multipliers_seed",
     "propagate",
     "unruled",
 ]

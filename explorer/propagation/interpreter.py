@@ -112,8 +112,8 @@ class _Interpreter(TorchFunctionMode):
         return found
 
 
-def interpret(network: fx.GraphModule, start: Tensor, rules: Rules, place: str) -> Tensor:
-    """Runs a traced network, or a part of one, under rules.
+def interpret(network: Callable[[Tensor], Tensor], start: Tensor, rules: Rules, place: str) -> Tensor:
+    """Runs a network, or a part of one, under rules.
 
     Args:
         start: its input, with ``requires_grad``.
@@ -124,8 +124,7 @@ def interpret(network: fx.GraphModule, start: Tensor, rules: Rules, place: str) 
     """
     try:
         with torch.enable_grad(), _Interpreter(rules):
-            output: Tensor = network(start)
-            return output
+            return network(start)
     except NoRuleError as error:
         raise UnruledError(
             f"There is no rule for the operation {error}, {place}. Choose a later layer, a plain convolutional "
@@ -134,22 +133,24 @@ def interpret(network: fx.GraphModule, start: Tensor, rules: Rules, place: str) 
 
 
 def propagate(
-    cut: Cut, start: Tensor, rules: Rules, seed: Callable[[Tensor], Tensor]
+    cut: Cut, start: Tensor, rules: Rules, seed: Callable[[Tensor], Tensor], target: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Runs the head forward, and what ``seed`` says of the logits back to its activation.
 
     Args:
         start: (N, ...), activations as the network stores them.
-        seed: given the logits (N, C), what goes backward from them (N, C).
+        seed: given the logits, what goes backward from them.
+        target: the only class whose logit goes backward; None for all.
 
     Returns:
-        The logits (N, C), and what arrives at the activations (N, ...).
+        The logits (N, C), or (N, 1) of a target, and what arrives at the activations (N, ...).
 
     Raises:
         UnruledError: an operation of the head has no rule.
     """
     leaf = start.detach().requires_grad_()
-    logits = interpret(cut.head, leaf, rules, f"which follows {cut.layer.name} of {cut.backbone.name}")
+    place = f"which follows {cut.layer.name} of {cut.backbone.name}"
+    logits = interpret(lambda raw: cut.logits(raw, target), leaf, rules, place)
     [arrived] = torch.autograd.grad(logits, leaf, seed(logits.detach()))
     return logits.detach(), arrived
 

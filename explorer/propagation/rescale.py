@@ -14,15 +14,9 @@ from torch import Tensor
 from explorer.propagation.interpreter import NoRuleError, Rules, follows, plain, substitute
 
 
-def multipliers_seed(target: int) -> Callable[[Tensor], Tensor]:
-    """One at the target's logit of the first row."""
-
-    def seed(logits: Tensor) -> Tensor:
-        seeds = torch.zeros_like(logits)
-        seeds[0, target] = 1
-        return seeds
-
-    return seed
+def first_row(logits: Tensor) -> Tensor:
+    """The seed of multipliers: 1 for the input's row, 0 for the baseline's."""
+    return torch.eye(2, 1).to(logits)
 
 
 def _first(surrogate: Tensor) -> Tensor:
