@@ -15,6 +15,11 @@ def main() -> None:
     print(
         "Made by `docs/make_reference.py` from what each method declares; `python -m explorer methods` lists the same."
     )
+    print("\n![Every method on the sample photographs](methods.jpg)\n")
+    print(
+        "`docs/make_montage.py` makes the picture. The options beside a name are set lower than by default, for speed; "
+        "Libra-CAM has the built-in library. A method is grey where it is not defined or its map is blank."
+    )
     family = ""
     for method in METHODS.values():
         if method.family != family:
