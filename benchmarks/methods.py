@@ -1,123 +1,193 @@
-"""Speed of the methods, as ratios to plain passes and to torch-cam in the same run.
+"""Speed and memory of the methods, as ratios to plain passes and to other libraries in the same run.
 
     python benchmarks/methods.py [--rounds 5] [--channels 64]
 
-Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Score-CAM is compared with
-torch-cam, in its batches of 32 and in ours, on a ResNet-50 with one more layer of so few channels, all of them asked.
+Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. On ResNet-50 Score-CAM runs at
+one more layer of so few channels, all of them asked. Other libraries run with their own defaults, torch-cam also with
+our batches. Memory is the peak of a fresh process beyond what it holds before.
 """
 
 import argparse
+import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 
+import numpy as np
 import torch
 import torchcam.methods
 import torchvision
-from speed import forwards, random_backbone, ratio
-from torch import nn
+from pytorch_grad_cam import AblationCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from speed import forwards, random_backbone, random_model, ratio
+from torch import Tensor, nn
 
 from explorer import Probe, sample
-from explorer.backbones import Backbone
-from explorer.backbones.preprocessing import from_torchvision
+from explorer.backbones import Backbone, Cut
 from explorer.methods import find
 from explorer.methods.masking import ScoreCAM
 from explorer.methods.optimisation import OptiCAM
+from explorer.probe import Precision
 
+os.environ["TQDM_DISABLE"] = "1"
 
-def narrow_resnet50(channels: int) -> tuple[nn.Module, Backbone]:
-    """ResNet-50 with a last layer of few channels, so that Score-CAM takes few passes; as rival and as ours."""
-
-    def model() -> nn.Module:
-        torch.manual_seed(0)
-        found = torchvision.models.resnet50()
-        found.layer4.append(nn.Sequential(nn.Conv2d(2048, channels, 1), nn.ReLU()))
-        found.fc = nn.Linear(channels, 1000)
-        return found.eval()
-
-    entry = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
-    labels = tuple(entry.meta["categories"])
-    return model(), Backbone("resnet50 (random)", model(), from_torchvision(entry.transforms()), labels)
-
+ONE_GRADIENT = ("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "finer-cam")
+LAYERS = {"resnet50": "layer4", "squeezenet1_1": "features.12"}
+TARGET = 1
+TORCH_CAM_BATCH = 32
 
 Work = Callable[[], object]
 
 
 def report(name: str, work: str, ours: Work, other: Work, limit: float, rounds: int) -> None:
     """Prints the seconds of both and their ratio, with the limit that it must keep."""
-    first, second, quotient = ratio(ours, other, rounds)
-    print(f"{name:24} {work:36} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
+    print_row(name, work, *ratio(ours, other, rounds), limit)
 
 
-ONE_GRADIENT = ("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "finer-cam")
+def print_row(name: str, work: str, ours: float, other: float, quotient: float, limit: float) -> None:
+    print(f"{name:24} {work:42} {ours:9.4f} {other:9.4f} {quotient:7.3f} {limit:7.3f}", flush=True)
+
+
+def picture(backbone: Backbone) -> Tensor:
+    return backbone.preprocessing.tensor(sample("chelsea"))
+
+
+def explain(cut: Cut, image: Tensor, names: tuple[str, ...], count: int) -> None:
+    for _ in range(count):
+        probe = Probe(cut, image)
+        for name in names:
+            find(name)()(probe, TARGET)
 
 
 def one_pass(backbone: Backbone, rounds: int) -> None:
-    """The methods that need no further pass, against one plain forward."""
-    cut = backbone.cut()
-    image = backbone.preprocessing.tensor(sample("chelsea"))
+    """The methods that need no further pass, of one picture and of eight, against plain forward passes."""
+    cut, image = backbone.cut(), picture(backbone)
+    for count in (1, 8):
+        for names, work, limit in (
+            (ONE_GRADIENT, f"{len(ONE_GRADIENT)} gradient methods", 1.2),
+            (("ablation-cam",), "Ablation-CAM", 1.1),
+            (("lift-cam",), "LIFT-CAM", 1.1),
+        ):
+            report(
+                backbone.name,
+                f"{work} / forward, batch {count}",
+                partial(explain, cut, image, names, count),
+                partial(forwards, backbone, image, count, count),
+                limit,
+                max(3, rounds // count),
+            )
 
-    def explain(*names: str) -> None:
-        probe = Probe(cut, image)
-        for name in names:
-            find(name)()(probe, 1)
 
-    for names, work, limit in (
-        (ONE_GRADIENT, f"{len(ONE_GRADIENT)} gradient methods / 1 forward", 1.2),
-        (("ablation-cam",), "Ablation-CAM / 1 forward", 1.1),
-        (("lift-cam",), "LIFT-CAM / 1 forward", 1.1),
-    ):
-        report(
-            backbone.name,
-            work,
-            lambda names=names: explain(*names),  # type: ignore[misc]
-            lambda: forwards(backbone, image, 1, 1),
-            limit,
-            rounds,
+def ablation(name: str) -> None:
+    """Ablation-CAM and LIFT-CAM against pytorch-grad-cam's Ablation-CAM, and how far the maps differ."""
+    backbone, model = random_backbone(name), random_model(name)
+    cut, image = backbone.cut(LAYERS[name]), picture(backbone)
+
+    def theirs() -> np.ndarray:
+        with AblationCAM(model, [model.get_submodule(LAYERS[name])]) as rival:
+            found: np.ndarray = rival(image[None], [ClassifierOutputTarget(TARGET)])[0]
+            return found
+
+    started = time.perf_counter()
+    expected = theirs()
+    second = time.perf_counter() - started
+    for method in ("ablation-cam", "lift-cam"):
+        work = partial(explain, cut, image, (method,), 1)
+        first, *_ = ratio(work, work, 9)
+        ours = find(method)()(Probe(cut, image), TARGET).saliency.numpy()
+        print_row(
+            backbone.name, f"pytorch-grad-cam's Ablation / {method}", first, second, second / first, 500
         )
+        print(f"{'':24} largest difference of the maps: {abs(ours - expected).max():.1e}")
 
 
 def opti(backbone: Backbone, rounds: int, iterations: int = 10) -> None:
     """Iterations of Opti-CAM against as many forward passes with gradients to the input."""
-    cut = backbone.cut()
-    image = backbone.preprocessing.tensor(sample("chelsea"))
+    cut, image = backbone.cut(), picture(backbone)
 
     def plain() -> None:
         forwards(backbone, image, 1, 1)
         for _ in range(iterations):
             leaf = image[None].contiguous(memory_format=torch.channels_last).requires_grad_()
-            torch.autograd.grad(backbone(leaf)[0, 1], leaf)
+            torch.autograd.grad(backbone(leaf)[0, TARGET], leaf)
 
     report(
         backbone.name,
         "Opti-CAM iteration / forward, backward",
-        lambda: OptiCAM(iterations=iterations)(Probe(cut, image), 1),
+        lambda: OptiCAM(iterations=iterations)(Probe(cut, image), TARGET),
         plain,
         1.1,
         rounds,
     )
 
 
-def score(channels: int, rounds: int) -> None:
-    model, backbone = narrow_resnet50(channels)
-    cut = backbone.cut("layer4")
-    image = backbone.preprocessing.tensor(sample("chelsea"))
-    method = ScoreCAM(variant="channel-softmax")
+def narrow_resnet50(channels: int) -> nn.Module:
+    """ResNet-50 with a last layer of few channels, so that Score-CAM takes few passes."""
+    torch.manual_seed(0)
+    found = torchvision.models.resnet50()
+    found.layer4.append(nn.Sequential(nn.Conv2d(2048, channels, 1), nn.ReLU()))
+    found.fc = nn.Linear(channels, 1000)
+    return found.eval()
 
-    def rival(batch: int) -> Work:
-        def explain() -> None:
-            with torchcam.methods.ScoreCAM(model, "layer4", batch_size=batch) as extractor, torch.no_grad():
-                extractor(1, model(image[None]))
 
-        return explain
+def classifier(name: str, channels: int) -> nn.Module:
+    return narrow_resnet50(channels) if name == "resnet50" else random_model(name)
 
-    for batch in (32, backbone.batch):
-        report(
-            backbone.name,
-            f"Score-CAM / torch-cam, batches of {batch}",
-            lambda: method(Probe(cut, image), 1),
-            rival(batch),
-            0.75,
-            rounds,
-        )
+
+def our_score(name: str, channels: int, precision: Precision) -> Callable[[], Tensor]:
+    backbone = random_backbone(name, classifier(name, channels))
+    cut, image, method = backbone.cut(LAYERS[name]), picture(backbone), ScoreCAM(variant="channel-softmax")
+    return lambda: method(Probe(cut, image, precision=precision), TARGET).saliency
+
+
+def their_score(name: str, channels: int, batch: int) -> Work:
+    model, image = classifier(name, channels), picture(random_backbone(name))
+
+    def run() -> None:
+        with (
+            torchcam.methods.ScoreCAM(model, LAYERS[name], batch_size=batch) as extractor,
+            torch.no_grad(),
+        ):
+            extractor(TARGET, model(image[None]))
+
+    return run
+
+
+def score(name: str, channels: int, rounds: int) -> None:
+    """Score-CAM's time against torch-cam, its map in the quick precision, and its memory."""
+    ours, quick = (our_score(name, channels, precision) for precision in ("float32", "bfloat16"))
+    for batch, limit in ((TORCH_CAM_BATCH, 0.75), (random_backbone(name).batch, 0.75)):
+        work = f"Score-CAM / torch-cam, batches of {batch}"
+        report(f"{name} (random)", work, ours, their_score(name, channels, batch), limit, rounds)
+    rival = their_score(name, channels, TORCH_CAM_BATCH)
+    report(f"{name} (random)", "quick Score-CAM / torch-cam", quick, rival, 0.4, rounds)
+    same = np.corrcoef(ours().flatten(), quick().flatten())[0, 1]
+    print(f"{'':24} correlation of the quick map: {same:.4f} (at least 0.995)")
+    mine = peak(our_score, name, channels, "float32")
+    theirs = peak(their_score, name, channels, TORCH_CAM_BATCH)
+    print_row(f"{name} (random)", "Score-CAM / torch-cam, MB", mine, theirs, mine / theirs, 0.25)
+
+
+def peak(prepare: Callable[..., Work], *arguments: object) -> float:
+    """Megabytes that some work takes at its peak beyond what is there before, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_peak, prepare, *arguments).result()
+
+
+def _peak(prepare: Callable[..., Work], *arguments: object) -> float:
+    work = prepare(*arguments)
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak counts from here
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 1000
 
 
 def main() -> None:
@@ -125,11 +195,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--channels", type=int, default=64)
     arguments = parser.parse_args()
-    print(f"{'network':24} {'work':36} {'ours, s':>8} {'other':>8} {'ratio':>6} {'limit':>6}")
-    for backbone, more in ((random_backbone("resnet50"), 3), (random_backbone("squeezenet1_1"), 9)):
+    print(f"{'network':24} {'work':42} {'ours, s':>9} {'other':>9} {'ratio':>7} {'limit':>7}")
+    for name, more in (("resnet50", 3), ("squeezenet1_1", 9)):
+        backbone = random_backbone(name)
         one_pass(backbone, more * arguments.rounds)
         opti(backbone, arguments.rounds)
-    score(arguments.channels, arguments.rounds)
+        score(name, arguments.channels, arguments.rounds)
+        ablation(name)
 
 
 if __name__ == "__main__":

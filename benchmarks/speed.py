@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 import torchvision
+from torch import nn
 
 from explorer import Probe, calibrate, sample
 from explorer.backbones import Backbone, load
@@ -21,14 +22,18 @@ from explorer.methods.libra import LibraCAM
 REFERENCES, LEVELS = 30, 10
 
 
-def random_backbone(name: str) -> Backbone:
+def random_model(name: str) -> nn.Module:
     """A classifier of torchvision with seeded random weights: the cost is that of the published ones."""
     torch.manual_seed(0)
+    model: nn.Module = torchvision.models.get_model(name)
+    return model.eval()
+
+
+def random_backbone(name: str, model: nn.Module | None = None) -> Backbone:
+    """As a backbone; with another model, for the same pictures and labels."""
     entry = torchvision.models.get_model_weights(name).IMAGENET1K_V1
-    model = torchvision.models.get_model(name)
-    return Backbone(
-        f"{name} (random)", model, from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
-    )
+    preprocessing, labels = from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
+    return Backbone(f"{name} (random)", model or random_model(name), preprocessing, labels)
 
 
 def ratio(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float, float]:
