@@ -123,7 +123,7 @@ def tokens_of(network, image):
     """(T, K), class token first."""
     seen = []
     handle = network.layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    network.logits(image)
+    network.run(image)
     handle.remove()
     return seen[0][0].numpy()
 

@@ -15,17 +15,6 @@ def _asked(activation, channels):
     return sorted(by_energy[: channels or len(live)])
 
 
-_seen = weakref.WeakKeyDictionary()
-
-
-def _logits(network, image):
-    """(C,); the same picture is not computed twice."""
-    known, key = _seen.setdefault(network, {}), image.tobytes()
-    if key not in known:
-        known[key] = network.logits(image)
-    return known[key]
-
-
 def _map(weights, activation, size):
     return Outcome(normalised(upsampled(weighted_sum(weights, activation).clip(min=0), size)))
 
@@ -41,14 +30,14 @@ def score_cam(network, image, target, references=None, *, variant, channels):
     """2.3: w = softmax_k(f_c(x n(up(A_k))) - f_c(0)); the official weights are probabilities."""
     size = image.shape[1:]
     activation = network.activation(image)
-    blank = _logits(network, 0 * image)[target]
+    blank = network.logits(0 * image)[target]
     scores, total = {}, np.zeros(size)
     for k in _asked(activation, channels):
         if variant == "channel-softmax":
             mask = upsampled(normalised(activation[k]), size)
         else:
             mask = normalised(upsampled(activation[k], size))
-        logits = _logits(network, image * mask)
+        logits = network.logits(image * mask)
         scores[k] = logits[target] - blank
         total += softmax(logits)[target] * upsampled(activation[k], size)
     if variant == "official":
@@ -60,7 +49,7 @@ def ss_cam(network, image, target, references=None, *, samples, deviation, seed,
     """softmax_k of the mean over the noise of f_c(x (n(up(A_k)) + noise)) - f_c(x)."""
     size = image.shape[1:]
     activation = network.activation(image)
-    whole = _logits(network, image)[target]
+    whole = network.logits(image)[target]
     asked = _asked(activation, channels)
     scores = dict.fromkeys(asked, 0.0)
     generator = torch.Generator().manual_seed(seed)
@@ -69,7 +58,7 @@ def ss_cam(network, image, target, references=None, *, samples, deviation, seed,
         for k, own in zip(asked, seeds, strict=True):
             noise = torch.randn(size, generator=torch.Generator().manual_seed(int(own))).double().numpy()
             mask = normalised(upsampled(activation[k], size)) + deviation * noise
-            scores[k] += (_logits(network, image * mask)[target] - whole) / samples
+            scores[k] += (network.logits(image * mask)[target] - whole) / samples
     return _by_softmax(scores, activation, size)
 
 
@@ -77,14 +66,14 @@ def is_cam(network, image, target, references=None, *, steps, channels):
     """softmax_k of the mean over i of f_c(x s_i n(up(A_k))) - f_c(x), s_i the sum of j/N up to i."""
     size = image.shape[1:]
     activation = network.activation(image)
-    whole = _logits(network, image)[target]
+    whole = network.logits(image)[target]
     scores = {}
     for k in _asked(activation, channels):
         mask = normalised(upsampled(activation[k], size))
         strength, scores[k] = 0.0, 0.0
         for step in range(steps):
             strength += (step + 1) / steps
-            scores[k] += (_logits(network, image * strength * mask)[target] - whole) / steps
+            scores[k] += (network.logits(image * strength * mask)[target] - whole) / steps
     return _by_softmax(scores, activation, size)
 
 

@@ -1,6 +1,7 @@
 """A classifier in float64, and the arithmetic that the transcriptions share."""
 
 import copy
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 
 
 class Network:
-    """A double-precision copy of a whole classifier, watched at one of its modules by hooks."""
+    """A double-precision copy of a whole classifier, watched at one of its modules by hooks.
+
+    What is asked twice is not computed twice.
+    """
 
     def __init__(self, model, layer):
         self.model = copy.deepcopy(model).double().eval()
@@ -16,11 +20,20 @@ class Network:
         self.layer = self.model.get_submodule(layer)
         self._known = {}
 
+    def _once(self, compute, image, *others):
+        key = compute, np.asarray(image, np.float64).tobytes(), *others
+        if hash(key) not in self._known:
+            self._known[hash(key)] = compute(image, *others)
+        return self._known[hash(key)]
+
     def look(self, image, target, layer=None):
         """Activation and gradient of the target's logit (K, h, w), and the logits (C,).
 
         ``target`` may be a weight for each logit; ``layer`` another module than the usual one.
         """
+        return self._once(self._look, image, tuple(target) if np.ndim(target) else target, layer)
+
+    def _look(self, image, target, layer):
         seen = []
         watched = self.model.get_submodule(layer) if layer else self.layer
         handle = watched.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -37,32 +50,18 @@ class Network:
     def activation(self, image):
         return self.look(image, 0)[0]
 
-    @torch.no_grad()
     def logits(self, image):
         """(C,)"""
-        return self.model(torch.as_tensor(image, dtype=torch.float64)[None])[0].numpy()
+        return self._once(self.run, image)
 
     @torch.no_grad()
-    def logits_with(self, image, activation):
-        """(C,), when the layer gives this activation (K, h, w) instead of its own; other tokens stay."""
-        maps = torch.as_tensor(activation, dtype=torch.float64)
-
-        def replace(module, inputs, output):
-            if output.dim() == 3:
-                return torch.cat([output[:, : -maps[0].numel()], maps.flatten(1).T[None]], 1)
-            return maps[None] if output.shape[1:] == maps.shape else maps.permute(1, 2, 0)[None]
-
-        handle = self.layer.register_forward_hook(replace)
-        logits = self.logits(image)
-        handle.remove()
-        return logits
+    def run(self, image):
+        """The logits (C,), with whatever hooks there are."""
+        return self.model(torch.as_tensor(image, dtype=torch.float64)[None])[0].numpy()
 
     def probabilities(self, image):
-        """(C,); the same picture is not computed twice."""
-        key = np.asarray(image, np.float64).tobytes()
-        if hash(key) not in self._known:
-            self._known[hash(key)] = softmax(self.logits(image))
-        return self._known[hash(key)]
+        """(C,)"""
+        return softmax(self.logits(image))
 
 
 def as_maps(raw):
@@ -94,18 +93,20 @@ def normalised(values):
 
 def upsampled(values, size):
     """Bilinear between pixel centres, the outermost pixels continued (as cv2.resize)."""
+    return shares_of_pixels(values.shape[0], size[0]) @ values @ shares_of_pixels(values.shape[1], size[1]).T
 
-    def weights(old, new):
-        matrix = np.zeros((new, old))
-        for i in range(new):
-            centre = min(max((i + 0.5) * old / new - 0.5, 0), old - 1)
-            left = int(centre)
-            right = min(left + 1, old - 1)
-            matrix[i, left] += 1 - (centre - left)
-            matrix[i, right] += centre - left
-        return matrix
 
-    return weights(values.shape[0], size[0]) @ values @ weights(values.shape[1], size[1]).T
+@functools.cache
+def shares_of_pixels(old, new):
+    """Row i holds what pixel i of ``new`` takes from the ``old`` pixels."""
+    matrix = np.zeros((new, old))
+    for i in range(new):
+        centre = min(max((i + 0.5) * old / new - 0.5, 0), old - 1)
+        left = int(centre)
+        right = min(left + 1, old - 1)
+        matrix[i, left] += 1 - (centre - left)
+        matrix[i, right] += centre - left
+    return matrix
 
 
 def weighted_sum(weights, activation):

@@ -181,11 +181,11 @@ def sig_cam(network, image, target, references=None, iterations=15, points=20, s
             _, by_image = chance(network, image * whole + blurred * (1 - whole) + noise, target)
             by_raised = (by_image * (image - blurred)).sum(0) * share / points
             slope = slope + columns.T @ by_raised @ rows
-        history.append(chance(network, picture(mask), target)[0])
+        history.append(network.probabilities(picture(mask))[target])
         step = 200.0
         while True:
             trial = (mask - step * slope).clip(0, 1)
-            loss = regular(trial, area)[0] + chance(network, picture(trial), target)[0]
+            loss = regular(trial, area)[0] + network.probabilities(picture(trial))[target]
             if loss <= own + history[-1] - 1e-4 * step * (slope**2).sum() or step < 1e-5:
                 break
             step *= 0.2
