@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; read when torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import timm
@@ -109,17 +111,19 @@ def original(request: pytest.FixtureRequest) -> Callable[[str], nn.Module]:
             values = torch.load(file.get_model_file_path(), weights_only=True).values()
             model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
             return model.eval()
-        model = torchvision.models.get_model(name).eval()
         path = weight_file(name)
         if not path.exists():
             if name == "squeezenet1_1":
                 shared = request.getfixturevalue("shared_data")
                 path.symlink_to(shared / "weights" / "hub" / "checkpoints" / path.name)
             else:
+                model = torchvision.models.get_model(name).eval()
                 seen = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
                 enliven(model, torch.stack([seen(sample(identifier).image) for identifier in SAMPLES]))
                 torch.save(model.state_dict(), path)
-        model.load_state_dict(torch.load(path, weights_only=True))
+        with torch.device("meta"):  # weights that would be overwritten are not drawn
+            model = torchvision.models.get_model(name).eval()
+        model.load_state_dict(torch.load(path, weights_only=True), assign=True)
         return model
 
     return make

@@ -65,7 +65,8 @@ def random_model(name):
 def pair(request):
     """A case, the original module, and the backbone made of another copy of it."""
     name = request.param
-    return CASES[name], random_model(name), Backbone(name, random_model(name), SEEN, ("?",) * 1000)
+    model = random_model(name)
+    return CASES[name], model, Backbone(name, deepcopy(model), SEEN, ("?",) * 1000)
 
 
 def images():

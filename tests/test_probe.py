@@ -6,6 +6,7 @@ import papers
 import pytest
 import torch
 import torch.nn.functional as F
+from scenes import SMALL
 
 from explorer import METHODS, Probe, calibrate, sample
 from explorer.backbones import Backbone
@@ -134,12 +135,11 @@ def test_quick_preset_is_near_but_not_exact(lite0, image, masks):
     torch.testing.assert_close(quick, exact, atol=0.15, rtol=0)
 
 
-def test_four_threads_on_one_backbone_are_bit_equal_to_one(lite0):
+def test_four_threads_on_one_backbone_are_bit_equal_to_one(original):
     """Hooks or gradients left on a shared network make wrong maps, or crash the process."""
-    cut = lite0.cut()
-    inputs = {
-        name: lite0.preprocessing.tensor(sample(name)) for name in ("chelsea", "coffee", "rocket", "china")
-    }
+    backbone = Backbone("lite0", original("efficientnet_lite0"), SMALL, ("?",) * 1000)
+    cut = backbone.cut()
+    inputs = {name: SMALL.tensor(sample(name)) for name in ("chelsea", "coffee", "rocket", "china")}
     references = torch.stack([Probe(cut, image).activation for image in inputs.values()]).roll(1, 0)
 
     def explain(task):
@@ -155,5 +155,5 @@ def test_four_threads_on_one_backbone_are_bit_equal_to_one(lite0):
     for (saliency, curve), (expected, expected_curve) in zip(together, alone * 2, strict=True):
         assert torch.equal(saliency, expected)
         assert curve == expected_curve
-    assert all(parameter.grad is None for parameter in lite0._traced.parameters())
-    assert not any(module._forward_hooks or module._backward_hooks for module in lite0._traced.modules())
+    assert all(parameter.grad is None for parameter in backbone._traced.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in backbone._traced.modules())
