@@ -61,7 +61,7 @@ def test_the_map_and_the_references_kept_are_those_of_the_paper(scene, method, r
         assert ours.blank
         return
     theirs = scene.paper(method, target)
-    difference = abs(ours.saliency.double().numpy() - theirs.saliency).max()
+    difference = float(abs(ours.saliency.double().numpy() - theirs.saliency).max())
     record_property("maximum difference", difference)
     assert (ours.blank is None) == theirs.saliency.any()
     assert difference < 1e-4
