@@ -15,7 +15,7 @@ import numpy as np
 
 from explorer import backbones, images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
-from explorer.compute import Engine, Explanation, Request
+from explorer.compute import Engine, Explanation, Request, keep_freed_memory
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import (
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    keep_freed_memory()
     try:
         parsed = _parser().parse_args(arguments)
         parsed.run(parsed)

@@ -110,11 +110,11 @@ class Probe:
 
         def logits(chosen: slice) -> Tensor:
             self._count(0)
-            found = self.cut.logits(self.cut.layer.from_maps(activations(chosen), self.raw), target)
-            return found if target is None else found[:, 0]
+            return self.cut.logits(self.cut.layer.from_maps(activations(chosen), self.raw), target)
 
         batch = max(self.batch, _HEAD_NUMBERS // self._raw.numel())
-        return torch.cat([logits(slice(i, min(i + batch, count))) for i in range(0, count, batch)])
+        found, _ = self._in_chunks(logits, count, batch, len(self.logits) if target is None else 1)
+        return found if target is None else found[:, 0]
 
     @torch.inference_mode()
     def drops(self, target: int) -> Tensor:
@@ -156,19 +156,14 @@ class Probe:
         Args:
             masks: given a slice of 0..count, the masks (m, h, w); up-sampled where smaller than the input.
         """
-        found: list[Tensor] = []
-        done = 0
-        while done < count:
-            try:
-                found.append(self._logits_under(masks(slice(done, min(done + self.batch, count)))))
-            except RuntimeError as error:
-                if self.batch == 1 or not _out_of_memory(error):
-                    raise
-                self.batch //= 2
-                continue
-            done += len(found[-1])
-            self._count(len(found[-1]))
-        return torch.cat(found) if found else self.logits[None, :][:0]
+
+        def logits(chosen: slice) -> Tensor:
+            found = self._logits_under(masks(chosen))
+            self._count(len(found))
+            return found
+
+        found, self.batch = self._in_chunks(logits, count, self.batch, len(self.logits))
+        return found
 
     def differentiable_logits(self, images: Tensor) -> Tensor:
         """Logits (M, C) of other pictures (M, 3, H, W), through which gradients flow to them."""
@@ -196,6 +191,27 @@ class Probe:
         probe = Probe(cut, image, batch=self.batch, precision=self.precision, tick=self.tick)
         self.passes += probe.passes
         return probe
+
+    def _in_chunks(
+        self, logits: Callable[[slice], Tensor], count: int, batch: int, classes: int
+    ) -> tuple[Tensor, int]:
+        """Logits (M, C) in batches, halved when memory runs out, and the batch that fitted.
+
+        Their memory is taken at once: a small piece after each batch would break up the heap.
+        """
+        found = self.logits.new_empty(count, classes)
+        done = 0
+        while done < count:
+            chosen = slice(done, min(done + batch, count))
+            try:
+                found[chosen] = logits(chosen)
+            except RuntimeError as error:
+                if batch == 1 or not _out_of_memory(error):
+                    raise
+                batch //= 2
+                continue
+            done = chosen.stop
+        return found, batch
 
     def _logits_under(self, masks: Tensor) -> Tensor:
         masks = upsample(masks.to(self.image.device), self.size)[:, None]

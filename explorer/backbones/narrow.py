@@ -1,6 +1,7 @@
 """The head of one class: a network's last layer narrowed to the one row that a class needs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -44,20 +45,26 @@ class LastLayer:
         All at once from what each channel adds to the class's score at each position; None where the last layer is
         not a 1 x 1 convolution of the activation itself.
         """
-        layer = self.layer
-        plain = isinstance(layer, nn.Conv2d) and {layer.kernel_size, layer.stride} == {(1, 1)}
-        if not (self.direct and plain and layer.padding == (0, 0)):
+        if not (self.direct and self._pointwise):
             return None
         scores = self._scores(raw, slice(target, target + 1))[0]
-        without = scores - raw[0] * layer.weight[target]
+        without = scores - raw[0] * self.layer.weight[target]
         logits = self.after(torch.cat([scores, without])[:, None])[:, 0]
         return logits[0] - logits[1:]
+
+    @cached_property
+    def _pointwise(self) -> bool:
+        layer = self.layer
+        plain = isinstance(layer, nn.Conv2d) and {layer.kernel_size, layer.stride} == {(1, 1)}
+        return plain and layer.padding == (0, 0)
 
     def _scores(self, hidden: Tensor, classes: slice | Tensor) -> Tensor:
         layer, weight = self.layer, self.layer.weight[classes]
         bias = None if layer.bias is None else layer.bias[classes]
         if isinstance(layer, nn.Linear):
             return F.linear(hidden, weight, bias)
+        if self._pointwise:  # quicker as a linear layer at each position
+            return F.linear(hidden.movedim(1, -1), weight[:, :, 0, 0], bias).movedim(-1, 1)
         return F.conv2d(hidden, weight, bias, layer.stride, layer.padding, layer.dilation)
 
 

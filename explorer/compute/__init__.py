@@ -1,5 +1,6 @@
 """The compute module: device, jobs, caches, and the engine that explains."""
 
+from explorer.compute.device import keep_freed_memory
 from explorer.compute.engine import Engine, Explanation, Prediction, Progress, ReferencesUsed, Request
 from explorer.compute.jobs import BACKGROUND, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
@@ -17,4 +18,5 @@ __all__ = [
     "Service",
     "State",
     "Worker",
+    "keep_freed_memory",
 ]

@@ -9,7 +9,7 @@ import torch
 
 from explorer import images
 from explorer.backbones import Layer
-from explorer.compute.device import return_freed_memory
+from explorer.compute.device import keep_freed_memory, return_freed_memory
 from explorer.compute.engine import Engine, Explanation, Prediction, Request, all_references
 from explorer.compute.jobs import BACKGROUND, Job, Worker
 from explorer.images import Picture
@@ -26,6 +26,7 @@ class Service:
         self.engine = engine or Engine()
         # One core is left to the page: with all of them in the pool, every small wait of torch is a long one.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        keep_freed_memory()
         self._device = Worker("device", when_idle=return_freed_memory)
         self._decoder = Worker("decoder", keep=32, when_idle=return_freed_memory)
 
