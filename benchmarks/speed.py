@@ -2,12 +2,13 @@
 
     python benchmarks/speed.py
 
-Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians.
+Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. The plain passes are those of
+the network as we run it, in the layout and batches that suit the processor.
 """
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torchvision
@@ -36,17 +37,17 @@ def random_backbone(name: str, model: nn.Module | None = None) -> Backbone:
     return Backbone(f"{name} (random)", model or random_model(name), preprocessing, labels)
 
 
-def ratio(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of both, and their ratio, from interleaved rounds after one warm-up each."""
-    times: dict[Callable[[], object], list[float]] = {ours: [], plain: []}
-    ours(), plain()
+def medians(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Median seconds of each, from interleaved rounds after one warm-up each."""
+    times: list[list[float]] = [[] for _ in works]
+    for work in works:
+        work()
     for number in range(rounds):
-        for work in (ours, plain) if number % 2 else (plain, ours):
+        for work, found in list(zip(works, times, strict=True))[:: 1 if number % 2 else -1]:
             started = time.perf_counter()
             work()
-            times[work].append(time.perf_counter() - started)
-    first, second = (statistics.median(times[work]) for work in (ours, plain))
-    return first, second, first / second
+            found.append(time.perf_counter() - started)
+    return [statistics.median(found) for found in times]
 
 
 @torch.inference_mode()
@@ -85,8 +86,8 @@ def measure(backbone: Backbone, rounds: int) -> None:
         ("Grad-CAM / 1 forward", grad_cam, one_pass, 1.1, 5 * rounds),
         (f"Libra-CAM / {1 + REFERENCES + LEVELS} forwards", libra_cam, same_passes, 1.15, rounds),
     ):
-        first, second, quotient = ratio(ours, plain, count)
-        print(f"{backbone.name:20} {name:28} {first:8.4f} {second:8.4f} {quotient:6.3f} {limit:6.2f}")
+        first, second = medians((ours, plain), count)
+        print(f"{backbone.name:20} {name:28} {first:8.4f} {second:8.4f} {first / second:6.3f} {limit:6.2f}")
 
 
 def main() -> None:
