@@ -3,9 +3,9 @@
     python benchmarks/methods.py [--rounds 5] [--channels 64]
 
 The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. A plain pass is that of the
-classifier as it comes; the last column is the ratio to a pass of the network as we run it, which is quicker. On
-ResNet-50 Score-CAM runs at one more layer of so few channels, all of them asked. Other libraries run with their own
-defaults, torch-cam also with our batches. Memory is the peak of a fresh process beyond what it holds before.
+classifier as it comes; the last column is the ratio to as many single passes of the network as we run it, which are
+quicker. On ResNet-50 Score-CAM runs at one more layer of so few channels, all of them asked. Other libraries run with
+their own defaults, torch-cam also with our batches. Memory is the peak of a fresh process beyond what it holds before.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def ablation(name: str) -> None:
         [first] = medians([work], 9)
         ours = find(method)()(Probe(cut, image), target).saliency.numpy()
         print_row(
-            backbone.name, f"pytorch-grad-cam's Ablation / {method}", first, second, second / first, 500
+            backbone.name, f"pytorch-grad-cam's Ablation / {method} >", first, second, second / first, 500
         )
         print(f"{'':24} largest difference of the maps: {abs(ours - expected).max():.1e}")
 

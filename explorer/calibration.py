@@ -55,12 +55,9 @@ def calibrate(
             level after the best one is applied, so that a best last level leaves a blank map.
 
     Raises:
-        ExplorerError: no level, or one that is no percentage.
+        ExplorerError: no level, one that is no percentage, or levels out of order.
     """
-    if not levels or not all(0 <= level <= 100 for level in levels):
-        raise ExplorerError(
-            f"The calibration levels {levels} are not percentages of the area: give one or more, such as 0, 10, 20."
-        )
+    check_levels(levels)
     scores = probe.scores(_cut_levels(saliency, levels), target)
     probability = probe.probabilities[target]
     if official:
@@ -69,6 +66,14 @@ def calibrate(
     else:
         cut = levels[int(scores.argmax())]
     return Calibration(tuple(levels), tuple(scores.tolist()), float(probability), cut)
+
+
+def check_levels(levels: tuple[int, ...]) -> None:
+    """Refuses levels that are not ascending percentages."""
+    if not levels or list(levels) != sorted(levels) or not 0 <= levels[0] <= levels[-1] <= 100:
+        raise ExplorerError(
+            f"The calibration levels {levels} are not ascending percentages of the area: give some, such as 0, 10, 20."
+        )
 
 
 def cut_map(saliency: Tensor, percent: int) -> Tensor:

@@ -1,16 +1,14 @@
 """Photographs seen by a backbone of the explorer, and by a float64 copy of the classifier it was made from."""
 
 import copy
-import itertools
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import papers
 import torch
+import torchvision.models
 from papers.network import Network
 from torch import nn
-from torchvision.models.convnext import CNBlockConfig, ConvNeXt
-from torchvision.models.vision_transformer import VisionTransformer
 
 from explorer.backbones import Backbone, Cut, Preprocessing, load
 from explorer.images import Picture, sample
@@ -22,7 +20,7 @@ LAYERS = {  # the module in the whole network whose output is the explorer's def
     "resnet50": "layer4",
     "vgg16": "features.30",
     "convnext_tiny": "features.7",
-    "vit_b_16": "encoder.layers.encoder_layer_1",
+    "vit_b_16": "encoder.layers.encoder_layer_10",
 }
 SMALL = Preprocessing(112, (112, 112), "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OTHERS = ("coffee", "rocket", "astronaut")
@@ -70,8 +68,7 @@ class Scene:
 
 
 def make(name, original):
-    """Real weights at their own size; random ones at half of it, where float64 costs a quarter, and some
-    without the depth and width that would only make them slower.
+    """Real weights at their own size; random ones at half of it, where float64 costs a quarter.
 
     Args:
         original: the fixture of that name.
@@ -79,7 +76,7 @@ def make(name, original):
     if name in ("squeezenet1_1", "efficientnet_lite0"):
         model, backbone = original(name), load(name)
     else:
-        model = random_transformer(name) if name in SMALLER else original(name)
+        model = random_transformer(name) if name in ("convnext_tiny", "vit_b_16") else original(name)
         backbone = Backbone(name, copy.deepcopy(model), SMALL, ("?",) * 1000)
     network = Network(model, LAYERS[name])
     image = backbone.preprocessing.tensor(sample("chelsea"))
@@ -88,18 +85,11 @@ def make(name, original):
     return Scene(model, network, backbone.cut(), image, references)
 
 
-SMALLER = {  # one block in each stage of ConvNeXt-Tiny; a quarter of ViT-B/16's blocks and half of its width
-    "convnext_tiny": lambda: ConvNeXt(
-        [CNBlockConfig(*sides, 1) for sides in itertools.pairwise([96, 192, 384, 768, None])]
-    ),
-    "vit_b_16": lambda: VisionTransformer(112, 16, 3, 6, 384, 1536),
-}
-
-
 def random_transformer(name):
     """Seeded random weights, the last layer's large enough to tell pictures apart."""
     torch.manual_seed(0)
-    model = SMALLER[name]().eval()
+    size = {"image_size": 112} if name == "vit_b_16" else {}
+    model = torchvision.models.get_model(name, **size).eval()
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     nn.init.normal_(last.weight, std=0.1)
     for module in model.modules():

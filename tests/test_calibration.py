@@ -6,6 +6,7 @@ import torch
 from papers.network import softmax
 
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS, calibrate, cut_map
+from explorer.compute import Request
 from explorer.errors import ExplorerError
 from explorer.images import sample
 from explorer.probe import Probe
@@ -129,8 +130,10 @@ def test_fine_levels_are_tested_one_by_one():
     assert calibrate(probe, saliency, 1, FINE_LEVELS, official=True).cut == 48
 
 
-@pytest.mark.parametrize("levels", [(), (0, 110), (-10,)])
+@pytest.mark.parametrize("levels", [(), (0, 110), (-10,), (20, 10)])
 def test_levels_that_are_no_percentages_are_refused(lite0, levels):
     probe = Probe(lite0.cut(), lite0.preprocessing.tensor(sample("chelsea")))
-    with pytest.raises(ExplorerError, match="not percentages"):
+    with pytest.raises(ExplorerError, match="not ascending percentages"):
         calibrate(probe, torch.rand(224, 224), 0, levels)
+    with pytest.raises(ExplorerError, match="not ascending percentages"):
+        Request(levels=levels)

@@ -415,13 +415,54 @@ def test_agf_on_blocks_of_two_convolutions():
     assert found == pytest.approx(papers.agf.agf(network, image.numpy(), 7).saliency, abs=1e-6)
 
 
-def test_agf_says_that_its_start_is_saturated():
+class ByKeyword(nn.Module):
+    """A network that gives its options by name and works in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = F.relu(F.conv2d(x, self.first.weight, bias=self.first.bias, stride=2), inplace=True)
+        x = F.relu(F.conv2d(x, self.second.weight, stride=1, padding=1), inplace=True)
+        return F.linear(x.mean((2, 3)), self.last.weight, bias=self.last.bias)
+
+
+class ByModule(ByKeyword):
+    def forward(self, x):
+        x = F.conv2d(x, self.first.weight, self.first.bias, 2).relu()
+        return self.last(F.conv2d(x, self.second.weight, None, 1, 1).relu().mean((2, 3)))
+
+
+def test_agf_of_options_by_name_and_of_work_in_place():
+    torch.manual_seed(0)
+    whole = ByKeyword()
+    plain_words = ByModule()
+    plain_words.load_state_dict(whole.state_dict())
+    image = torch.rand(3, 12, 12)
+    seen = Preprocessing(12, (12, 12), "bilinear", (0.0,) * 3, (1.0,) * 3)
+    opaque = Backbone("opaque", nn.Sequential(Opaque(nn.Conv2d(3, 3, 1)), Opaque(whole)), seen, ("a", "b"))
+    split = Backbone(
+        "split", nn.Sequential(opaque.graph.get_submodule("0").part, plain_words), seen, ("a", "b")
+    )
+    first, second = (find("agf")()(Probe(each.cut(), image), 0).saliency for each in (opaque, split))
+    assert first.any()
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("classes", "bias", "words"), [(2, 1e4, "saturated"), (1, 0, "saturated"), (2, None, "silent")]
+)
+def test_agf_says_why_nothing_goes_backward(classes, bias, words):
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)
     )
     with torch.no_grad():
-        model[-1].bias.copy_(torch.tensor([1e4, 0]))
-    backbone = Backbone("sure", model, TINY, ("a", "b"))
+        if bias is None:
+            model[0].bias.fill_(-100)
+        else:
+            model[-1].bias[0] = bias
+    backbone = Backbone("toy", model, TINY, ("a", "b")[:classes])
     found = find("agf")()(Probe(backbone.cut(), torch.rand(3, 8, 8)), 0)
-    assert "saturated" in found.blank
+    assert words in found.blank
     assert not found.saliency.any()

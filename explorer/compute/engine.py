@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
-from explorer.calibration import PAPER_LEVELS, Calibration, calibrate
+from explorer.calibration import PAPER_LEVELS, Calibration, calibrate, check_levels
 from explorer.compute.cache import LRU
 from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
@@ -72,6 +72,9 @@ class Request:
     seed: int = 0
     levels: tuple[int, ...] = PAPER_LEVELS
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
 
 
 def all_references(request: Request) -> Request:

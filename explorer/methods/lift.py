@@ -29,9 +29,7 @@ def _silence(cut: Cut) -> Tensor:
     """Two activations of zeros as the network stores them: the picture's row and the baseline's."""
     layer, device = cut.layer, cut.backbone.device
     tokens = torch.zeros(1, layer.prefix, layer.channels, device=device)
-    return layer.from_maps(
-        torch.zeros(2, layer.channels, layer.height, layer.width, device=device), tokens
-    ).contiguous()
+    return layer.from_maps(torch.zeros(2, layer.channels, layer.height, layer.width, device=device), tokens)
 
 
 @register
@@ -53,8 +51,8 @@ class LiftCAM(Method):
     )
     bad = "What a channel contributes to the score is spread over its whole map, wherever it was earned."
     on_linear_head = (
-        "LIFT-CAM has the exact Shapley values of the channels here, and is one map with Ablation-CAM where the "
-        "logit is positive: the logits are linear in the channel means."
+        "LIFT-CAM has the exact Shapley values of the channels here, and is one map with Ablation-CAM: "
+        "the logits are linear in the channel means."
     )
 
     def undefined(self, cut: Cut) -> str | None:

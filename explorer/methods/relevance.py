@@ -72,7 +72,7 @@ class RelevanceCAM(Method):
 
 
 _SATURATED = (
-    "The share of the class in the softmax from which AGF starts is saturated, so nothing goes backward from it. "
+    "AGF starts from how the share of the class in a softmax changes, and here that is saturated: it does not change. "
     "Choose another class, or Grad-CAM."
 )
 
@@ -91,7 +91,7 @@ class AGF(Method):
     )
     family = "relevance"
     needs = ("gradient",)
-    cost = "3 passes, and every wide convolution several times backward"
+    cost = "3 passes, and several times backward through every convolution larger than 1 x 1"
     good = "Follows the attribution down to the pixels, and so draws the object rather than a region."
     bad = "Follows edges that the class does not need, and the chosen layer makes no difference."
 
@@ -99,7 +99,7 @@ class AGF(Method):
         return 3
 
     def undefined(self, cut: Cut) -> str | None:
-        operation = unruled(cut.backbone.graph, torch.zeros_like(cut.backbone.noise()), FACTORISATION)
+        operation = unruled(cut.backbone.graph, cut.backbone.noise(), FACTORISATION)
         if operation is None:
             return None
         return (
@@ -113,9 +113,10 @@ class AGF(Method):
 
         def run(image: Tensor, rules: Rules) -> Tensor:
             backbone = probe.cut.backbone
-            place = f"a part of {backbone.name}"
+            place = f"which is a part of {backbone.name}. Choose a plain convolutional network"
             return probe.interpreted(lambda images: interpret(backbone.graph, images, rules, place), image)
 
         attribution = factorised(run, probe.image, target).sum(0)
         found = from_signed(attribution, probe, rectified=False)
-        return found if attribution.any() else replace(found, blank=_SATURATED)
+        flat = probe.activation.any() and not attribution.any()
+        return replace(found, blank=_SATURATED) if flat else found

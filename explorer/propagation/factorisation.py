@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from explorer.propagation.interpreter import Rules, plain
+from explorer.propagation.interpreter import Rules, follows, plain
 from explorer.propagation.relevance import ELEMENTWISE, inverse, max_pool, passed_on, shared, summed
 
 
@@ -75,12 +75,13 @@ class _Recorder:
         weight: Tensor,
         bias: Tensor | None = None,
         *window: Any,
+        **options: Any,
     ) -> Tensor:
-        value = operation(x, weight, bias, *window)
+        value = operation(x, weight, bias, *window, **options)
         self._maker[value] = len(self.layers)
 
         def linear(x: Tensor, weight: Tensor) -> Tensor:
-            return operation(x, weight, None, *window)
+            return operation(x, weight, None, *window, **options)
 
         self.layers.append(_Layer(linear, x, weight, value, self._maps.get(x)))
         return value
@@ -98,9 +99,8 @@ class _Recorder:
         return value
 
     def _added(self, operation: Callable[..., Tensor], a: Any, b: Any) -> Tensor:
-        self._joins |= {
-            self._maker[part] for part in (a, b) if isinstance(part, Tensor) and part in self._maker
-        }
+        if follows(a) and follows(b):
+            self._joins |= {self._maker[part] for part in (a, b) if part in self._maker}
         return operation(a, b)
 
 
@@ -117,7 +117,7 @@ def factorised(run: Callable[[Tensor, Rules], Tensor], image: Tensor, target: in
         layers = recorder.noted(_peaked(logits, target))
     coming = iter(layers)
 
-    def weighted(operation: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
+    def weighted(operation: Callable[..., Tensor], x: Tensor, *rest: Any, **options: Any) -> Tensor:
         layer = next(coming)
         found: Tensor = _Attributed.apply(x, layer.value, partial(_rule_of(layer, layers), layer))
         return found
@@ -130,7 +130,8 @@ def factorised(run: Callable[[Tensor, Rules], Tensor], image: Tensor, target: in
 def _peaked(logits: Tensor, target: int) -> Tensor:
     """The target's share of softmax(y_t exp(-(y - y_t)^2 / 2 s^2)), s = max |y - y_t|: classes near it weigh most."""
     distance = logits - logits[target]
-    near = torch.exp(-0.5 * (distance / distance.abs().max()) ** 2)
+    spread = distance.abs().max().clamp(min=torch.finfo(logits.dtype).tiny)
+    near = torch.exp(-0.5 * (distance / spread) ** 2)
     return (logits[target] * near).softmax(0)[target]
 
 
@@ -153,7 +154,7 @@ def _rule_of(layer: _Layer, layers: list[_Layer]) -> Callable[[_Layer, Tensor], 
         return _started
     if layer is layers[0]:
         return _bounded
-    if layer.x.dim() == 2:
+    if layer.weight.dim() == 2:
         return _focused if layer.maps else _proportional
     pointwise = layer.weight.shape[2:] == (1, 1)
     return _proportional if pointwise or layer.joins else _guided

@@ -98,6 +98,8 @@ class _Interpreter(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if kwargs.get("inplace"):
+            kwargs = {**kwargs, "inplace": False}
         name = (func.__self__ if func.__name__ == "__get__" else func).__name__.strip("_")
         if not follows([*args, *kwargs.values()]):
             return func(*args, **kwargs)
@@ -117,7 +119,7 @@ def interpret(network: Callable[[Tensor], Tensor], start: Tensor, rules: Rules, 
 
     Args:
         start: its input, with ``requires_grad``.
-        place: the words after the name of an operation that has no rule.
+        place: the words after the name of an operation that has no rule; they end with the remedy.
 
     Raises:
         UnruledError: an operation has no rule.
@@ -126,10 +128,7 @@ def interpret(network: Callable[[Tensor], Tensor], start: Tensor, rules: Rules, 
         with torch.enable_grad(), _Interpreter(rules):
             return network(start)
     except NoRuleError as error:
-        raise UnruledError(
-            f"There is no rule for the operation {error}, {place}. Choose a later layer, a plain convolutional "
-            "network, or Grad-CAM."
-        ) from error
+        raise UnruledError(f"There is no rule for the operation {error}, {place}, or Grad-CAM.") from error
 
 
 def propagate(
@@ -149,7 +148,7 @@ def propagate(
         UnruledError: an operation of the head has no rule.
     """
     leaf = start.detach().requires_grad_()
-    place = f"which follows {cut.layer.name} of {cut.backbone.name}"
+    place = f"which follows {cut.layer.name} of {cut.backbone.name}. Choose a later layer, a convolutional network"
     logits = interpret(lambda raw: cut.logits(raw, target), leaf, rules, place)
     [arrived] = torch.autograd.grad(logits, leaf, seed(logits.detach()))
     return logits.detach(), arrived
@@ -164,7 +163,7 @@ def unruled(network: fx.GraphModule, start: Tensor, rules: Rules) -> str | None:
     if id(rules) not in known:
         try:
             with torch.enable_grad(), _Interpreter(rules):
-                network(start.requires_grad_())
+                network(start.detach().requires_grad_())
             known[id(rules)] = None
         except NoRuleError as error:
             known[id(rules)] = str(error)
