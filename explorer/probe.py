@@ -1,7 +1,6 @@
 """One picture seen by one backbone at one layer: the only door to the network."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -232,27 +231,10 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def upsample(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned as cv2.resize does; some released codes align corners.
-
-    As two products of matrices, which takes a fifth of the time of ``F.interpolate``, and backward a sixth.
-    """
+    """(M, h, w) to (M, H, W), bilinear, pixel centres aligned as cv2.resize does; some released codes align corners."""
     if maps.shape[-2:] == size:
         return maps
-    rows, columns = (
-        _interpolation(old, new, align_corners, maps.dtype, maps.device)
-        for old, new in zip(maps.shape[-2:], size, strict=True)
-    )
-    return rows @ maps @ columns.T
-
-
-@lru_cache
-@torch.inference_mode(False)
-def _interpolation(
-    old: int, new: int, align_corners: bool, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """(new, old), the weights of linear interpolation."""
-    cells = torch.eye(old, dtype=dtype, device=device)
-    return F.interpolate(cells[None], new, mode="linear", align_corners=align_corners)[0].T.contiguous()
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=align_corners)[:, 0]
 
 
 def normalise(maps: Tensor) -> Tensor:
