@@ -320,7 +320,6 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 _MEASURED = 100  # forward passes; what takes more is reckoned from the speed of these
 _LONGEST = 10.0  # seconds for one measurement
-_PREPARED = DEFAULT_METHODS  # run once before, so that no loading and no library is measured
 
 
 class _Deadline:
@@ -343,9 +342,9 @@ def _costs(arguments: argparse.Namespace) -> None:
 
     def explain(name: str) -> Explanation:
         request = Request(arguments.backbone, arguments.layer, find(name)())
-        return engine.explain(picture, request, _Deadline() if name not in _PREPARED else None)
+        return engine.explain(picture, request, _Deadline() if name not in DEFAULT_METHODS else None)
 
-    for name in _PREPARED:
+    for name in DEFAULT_METHODS:  # once before, so that no loading and no library is measured
         explain(name)
     plain = explain("grad-cam")
     listed: list[dict[str, Any]] = []

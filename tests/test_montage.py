@@ -21,7 +21,7 @@ TOLERANCE = 10
 LABELS = 60
 TOLERANCES = {"opti-cam": 25, "agf": 5}
 SAME = 0.04  # mean difference of two maps, both from 0 to 1
-FIELD = make_montage.CELL // 7
+FIELD, STROKE = make_montage.CELL // 7, 2  # pixels
 CHANGES = {
     "mirrored": lambda saliency: saliency.flip(1),
     "upside down": lambda saliency: saliency.flip(0),
@@ -63,12 +63,9 @@ def places():
         yield (method, photograph), (left, top, left + make_montage.CELL, top + make_montage.CELL)
 
 
-def fields(image):
-    return np.asarray(image.reduce(FIELD), float)
-
-
-def difference(one, other):
-    return abs(fields(one) - fields(other)).mean(2).max()
+def difference(one, other, field=FIELD):
+    first, second = (np.asarray(image.reduce(field), float) for image in (one, other))
+    return abs(first - second).mean(2).max()
 
 
 def tolerance(method):
@@ -88,19 +85,13 @@ def test_labels_are_those_of_the_docs(explained, kept):
     for _, place in places():
         made.paste("white", place)
         without.paste("white", place)
-    assert labels_differ(made, without) <= LABELS
+    assert difference(made, without, STROKE) <= LABELS
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(make_montage.BUDGETS, "score-cam", {"channels": 33})
         other = make_montage.montage(explained)
     for _, place in places():
         other.paste("white", place)
-    assert labels_differ(other, without) > LABELS
-
-
-def labels_differ(one, other):
-    """By fields of the size of a letter's strokes."""
-    first, second = (np.asarray(image.reduce(2), float) for image in (one, other))
-    return abs(first - second).mean(2).max()
+    assert difference(other, without, STROKE) > LABELS
 
 
 def test_the_file_is_small():

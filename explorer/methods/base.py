@@ -192,7 +192,7 @@ def from_signed(
         return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank, notes)
     saliency = upsample((signed.relu() if rectified else signed)[None], probe.size)[0]
     low, high = saliency.aminmax()
-    return Attribution((saliency - low).div_(high - low), signed, None, notes)
+    return Attribution((saliency - low) / (high - low), signed, None, notes)
 
 
 def weighted_sum(weights: Tensor, probe: Probe) -> Tensor:

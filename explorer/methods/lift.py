@@ -1,6 +1,7 @@
 """Methods that share the class score among the channels, by propagating it backward through the head."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ _TOLERANCE = 1e-4
 
 def without_rule(method: type[Method], cut: Cut, rules: Rules) -> str | None:
     """The sentence that a method's rules do not reach from the logits to the layer, if so."""
-    operation = unruled(cut.head, _silence(cut), rules)
+    operation = unruled(cut.head, partial(_silence, cut), rules)
     if operation is None:
         return None
     return (

@@ -99,7 +99,7 @@ class AGF(Method):
         return 3
 
     def undefined(self, cut: Cut) -> str | None:
-        operation = unruled(cut.backbone.graph, cut.backbone.noise(), FACTORISATION)
+        operation = unruled(cut.backbone.graph, cut.backbone.noise, FACTORISATION)
         if operation is None:
             return None
         return (

@@ -5,7 +5,7 @@ network runs twice: as it is, for the gradients, and then under the rules of thi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from explorer.propagation.interpreter import Rules, follows, plain
-from explorer.propagation.relevance import ELEMENTWISE, inverse, max_pool, passed_on, shared, summed
+from explorer.propagation.relevance import WITHOUT_WEIGHTS, inverse
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Layer:
     """A convolution or linear layer as the network ran it.
 
     ``linear`` maps inputs and weights to outputs without the bias, ``maps`` is the shape that was flattened into
-    ``x``, ``slope`` the gradient at the output, and ``joins`` says whether the output is added to another branch.
+    ``x``, and ``joins`` says whether the output is added to another branch.
     """
 
     linear: Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +30,6 @@ class _Layer:
     weight: Tensor
     value: Tensor
     maps: torch.Size | None
-    slope: Tensor | None = None
     joins: bool = False
 
     def back(self, x: Tensor, weight: Tensor, upstream: Tensor) -> Tensor:
@@ -43,30 +42,15 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.layers: list[_Layer] = []
-        self._joins: set[int] = set()
         self._maker = WeakTensorKeyDictionary()
         self._maps = WeakTensorKeyDictionary()
         self.rules: Rules = {
-            **dict.fromkeys(_SHARING, plain),
+            **dict.fromkeys(WITHOUT_WEIGHTS, plain),
             **dict.fromkeys(("conv2d", "linear"), self._weighted),
             **dict.fromkeys(("flatten", "view", "reshape"), self._flattened),
             **dict.fromkeys(("add", "radd"), self._added),
             "batch_norm": self._normalised,
         }
-
-    def noted(self, score: Tensor) -> list[_Layer]:
-        """The layers in their order, with the gradients of a score."""
-        slopes = torch.autograd.grad(score, [layer.value for layer in self.layers])
-        return [
-            replace(
-                layer,
-                x=layer.x.detach(),
-                value=layer.value.detach(),
-                slope=slope,
-                joins=number in self._joins,
-            )
-            for number, (layer, slope) in enumerate(zip(self.layers, slopes, strict=True))
-        ]
 
     def _weighted(
         self,
@@ -78,12 +62,12 @@ class _Recorder:
         **options: Any,
     ) -> Tensor:
         value = operation(x, weight, bias, *window, **options)
-        self._maker[value] = len(self.layers)
 
         def linear(x: Tensor, weight: Tensor) -> Tensor:
             return operation(x, weight, None, *window, **options)
 
-        self.layers.append(_Layer(linear, x, weight, value, self._maps.get(x)))
+        self._maker[value] = _Layer(linear, x.detach(), weight, value, self._maps.get(x))
+        self.layers.append(self._maker[value])
         return value
 
     def _flattened(self, operation: Callable[..., Tensor], x: Tensor, *shape: Any, **options: Any) -> Tensor:
@@ -100,7 +84,9 @@ class _Recorder:
 
     def _added(self, operation: Callable[..., Tensor], a: Any, b: Any) -> Tensor:
         if follows(a) and follows(b):
-            self._joins |= {self._maker[part] for part in (a, b) if part in self._maker}
+            for part in (a, b):
+                if part in self._maker:
+                    self._maker[part].joins = True
         return operation(a, b)
 
 
@@ -114,15 +100,17 @@ def factorised(run: Callable[[Tensor, Rules], Tensor], image: Tensor, target: in
     recorder = _Recorder()
     logits = run(leaf, recorder.rules)
     with torch.enable_grad():
-        layers = recorder.noted(_peaked(logits, target))
-    coming = iter(layers)
+        score = _peaked(logits, target)
+    layers = recorder.layers
+    coming = zip(layers, torch.autograd.grad(score, [layer.value for layer in layers]), strict=True)
 
     def weighted(operation: Callable[..., Tensor], x: Tensor, *rest: Any, **options: Any) -> Tensor:
-        layer = next(coming)
-        found: Tensor = _Attributed.apply(x, layer.value, partial(_rule_of(layer, layers), layer))
+        layer, slope = next(coming)
+        rule = partial(_rule_of(layer, layers), layer, slope)
+        found: Tensor = _Attributed.apply(x, layer.value.detach(), rule)
         return found
 
-    logits = run(leaf, {**_SHARING, **dict.fromkeys(("conv2d", "linear"), weighted)})
+    logits = run(leaf, {**WITHOUT_WEIGHTS, **dict.fromkeys(("conv2d", "linear"), weighted)})
     [attribution] = torch.autograd.grad(logits[target], leaf)
     return attribution
 
@@ -148,8 +136,11 @@ class _Attributed(torch.autograd.Function):
         return ctx.rule(arrived[0]), None, None
 
 
-def _rule_of(layer: _Layer, layers: list[_Layer]) -> Callable[[_Layer, Tensor], Tensor]:
-    """As the authors released it: 1x1 convolutions, and the last ones of residual branches, only share."""
+def _rule_of(layer: _Layer, layers: list[_Layer]) -> Callable[[_Layer, Tensor, Tensor], Tensor]:
+    """Of a layer, the gradient at its output and what arrives there, what leaves at its input.
+
+    As the authors released it: 1x1 convolutions, and the last ones of residual branches, only share.
+    """
     if layer is layers[-1]:
         return _started
     if layer is layers[0]:
@@ -160,43 +151,46 @@ def _rule_of(layer: _Layer, layers: list[_Layer]) -> Callable[[_Layer, Tensor], 
     return _proportional if pointwise or layer.joins else _guided
 
 
-def _started(layer: _Layer, arrived: Tensor) -> Tensor:
+def _started(layer: _Layer, slope: Tensor, arrived: Tensor) -> Tensor:
     """Input times gradient, whatever arrives."""
-    return layer.x * layer.back(layer.x, layer.weight, _slope(layer))
+    return layer.x * layer.back(layer.x, layer.weight, slope)
 
 
-def _proportional(layer: _Layer, arrived: Tensor, x: Tensor | None = None) -> Tensor:
+def _proportional(layer: _Layer, slope: Tensor, arrived: Tensor) -> Tensor:
     """Shared in proportion to |x| |w|."""
-    x, weight = (layer.x if x is None else x).abs(), layer.weight.abs()
+    return _shared(layer, layer.x.abs(), arrived)
+
+
+def _shared(layer: _Layer, x: Tensor, arrived: Tensor) -> Tensor:
+    weight = layer.weight.abs()
     return x * layer.back(x, weight, arrived * inverse(layer.linear(x, weight)))
 
 
-def _focused(layer: _Layer, arrived: Tensor) -> Tensor:
+def _focused(layer: _Layer, slope: Tensor, arrived: Tensor) -> Tensor:
     """Shared, and moved to where input times gradient is positive in the maps that were flattened."""
     shape = layer.maps or layer.x.shape
-    x = layer.x.reshape(shape)
-    gradient = layer.back(layer.x, layer.weight, _slope(layer)).reshape(shape)
-    focus = (x * gradient).mean(1, keepdim=True).relu().expand_as(x).reshape(layer.x.shape)
-    sharing = _proportional(layer, arrived)
+    products = _started(layer, slope, arrived).reshape(shape)
+    focus = products.mean(1, keepdim=True).relu().expand(shape).reshape(layer.x.shape)
+    sharing = _proportional(layer, slope, arrived)
     focus = focus * (sharing != 0)
     return _shifted(sharing, focus * inverse(focus.max()))
 
 
-def _guided(layer: _Layer, arrived: Tensor) -> Tensor:
+def _guided(layer: _Layer, slope: Tensor, arrived: Tensor) -> Tensor:
     """Shared, and moved to where the factorisations of input and gradient, input times gradient, and the attribution
     itself without regard to the input are large."""
     x, seen = layer.x, arrived != 0
-    sharing = _proportional(layer, arrived)
-    focus = (x * layer.back(x, layer.weight, _slope(layer))).mean(1, keepdim=True).relu()
+    sharing = _proportional(layer, slope, arrived)
+    focus = _started(layer, slope, arrived).mean(1, keepdim=True).relu()
     place = sharing.mean(1, keepdim=True)
     of_x = _factor(x, place)
-    of_slope = _factor(layer.back(x, layer.weight, _slope(layer) * seen), place)
-    without_input = _proportional(layer, arrived, torch.ones_like(x))
+    of_slope = _factor(layer.back(x, layer.weight, slope * seen), place)
+    without_input = _shared(layer, torch.ones_like(x), arrived)
     moved = (of_x + focus * inverse(focus.max())) * sharing.sigmoid() + of_slope + without_input
     return _shifted(sharing, moved * (sharing != 0))
 
 
-def _bounded(layer: _Layer, arrived: Tensor) -> Tensor:
+def _bounded(layer: _Layer, slope: Tensor, arrived: Tensor) -> Tensor:
     """The z^B rule of the picture, between its lowest and its highest number."""
     parts = (
         (layer.x, layer.weight),
@@ -205,11 +199,6 @@ def _bounded(layer: _Layer, arrived: Tensor) -> Tensor:
     )
     share = arrived * inverse(torch.stack([layer.linear(x, weight) for x, weight in parts]).sum(0))
     return torch.stack([x * layer.back(x, weight, share) for x, weight in parts]).sum(0)
-
-
-def _slope(layer: _Layer) -> Tensor:
-    assert layer.slope is not None
-    return layer.slope
 
 
 def _factor(values: Tensor, place: Tensor) -> Tensor:
@@ -231,13 +220,5 @@ def _shifted(sharing: Tensor, more: Tensor) -> Tensor:
     return sharing + more - support * (more.sum() * inverse(support.sum()))
 
 
-_SHARING: Rules = {
-    **ELEMENTWISE,
-    **dict.fromkeys(("adaptive_avg_pool2d", "avg_pool2d", "mean"), partial(shared, epsilon=0)),
-    **dict.fromkeys(("add", "radd"), partial(summed, epsilon=0)),
-    "batch_norm": passed_on,
-    "max_pool2d": partial(max_pool, epsilon=0),
-}
-
-FACTORISATION: Rules = {**_SHARING, **dict.fromkeys(("conv2d", "linear"), plain)}
+FACTORISATION: Rules = {**WITHOUT_WEIGHTS, **dict.fromkeys(("conv2d", "linear"), plain)}
 """The operations that have a rule."""

@@ -157,13 +157,13 @@ def propagate(
 _known: WeakKeyDictionary[fx.GraphModule, dict[int, str | None]] = WeakKeyDictionary()
 
 
-def unruled(network: fx.GraphModule, start: Tensor, rules: Rules) -> str | None:
-    """The first operation of a traced network without a rule; None where all have one. Runs it once."""
+def unruled(network: fx.GraphModule, start: Callable[[], Tensor], rules: Rules) -> str | None:
+    """The first operation of a traced network without a rule; None where all have one. Runs it once, on ``start()``."""
     known = _known.setdefault(network, {})
     if id(rules) not in known:
         try:
             with torch.enable_grad(), _Interpreter(rules):
-                network(start.detach().requires_grad_())
+                network(start().requires_grad_())
             known[id(rules)] = None
         except NoRuleError as error:
             known[id(rules)] = str(error)

@@ -27,19 +27,19 @@ def _times_input(x: Tensor, part: Tensor | None = None) -> Tensor:
     return (x if part is None else part).detach() * (1 + x - x.detach())
 
 
-def shared(
+def _affine(
     operation: Callable[..., Tensor], x: Tensor, *arguments: Any, epsilon: float, **options: Any
 ) -> Tensor:
     value = operation(_times_input(x), *arguments, **options)
     return substitute(value, value * inverse(value, epsilon))
 
 
-def summed(operation: Callable[..., Tensor], a: Any, b: Any, *, epsilon: float) -> Tensor:
+def _sum(operation: Callable[..., Tensor], a: Any, b: Any, *, epsilon: float) -> Tensor:
     value = operation(*(_times_input(part) if follows(part) else part for part in (a, b)))
     return substitute(value, value * inverse(value, epsilon))
 
 
-def max_pool(
+def _max_pool(
     operation: Callable[..., Tensor], x: Tensor, *window: Any, epsilon: float, **options: Any
 ) -> Tensor:
     options.pop("return_indices", None)
@@ -47,7 +47,7 @@ def max_pool(
     return substitute(value, picked(_times_input(x), places) * inverse(value, epsilon))
 
 
-def passed_on(operation: Callable[..., Tensor], x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+def _elementwise(operation: Callable[..., Tensor], x: Tensor, *arguments: Any, **options: Any) -> Tensor:
     return substitute(operation(x, *arguments, **options), x)
 
 
@@ -60,22 +60,30 @@ def _gated(operation: Callable[..., Tensor], a: Any, b: Any) -> Tensor:
     return substitute(value, signals[0])
 
 
-ELEMENTWISE: Rules = {
-    **dict.fromkeys(("relu", "relu6", "hardtanh", "elu", "leaky_relu", "silu", "gelu", "mish"), passed_on),
-    **dict.fromkeys(("hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus"), passed_on),
-    **dict.fromkeys(("mul", "rmul"), _gated),
-}
+def _in_proportion(epsilon: float) -> Rules:
+    """The rules of everything that has no weights: sums and pools share, element-wise functions pass on."""
+    return {
+        **dict.fromkeys(
+            ("relu", "relu6", "hardtanh", "elu", "leaky_relu", "silu", "gelu", "mish"), _elementwise
+        ),
+        **dict.fromkeys(("hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus"), _elementwise),
+        **dict.fromkeys(("mul", "rmul"), _gated),
+        **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d", "mean"), partial(_affine, epsilon=epsilon)),
+        **dict.fromkeys(("add", "radd"), partial(_sum, epsilon=epsilon)),
+        "max_pool2d": partial(_max_pool, epsilon=epsilon),
+    }
+
 
 _EPSILON = 1e-9
 
 EPSILON: Rules = {
-    **ELEMENTWISE,
-    **dict.fromkeys(("conv2d", "linear", "batch_norm", "mean"), partial(shared, epsilon=_EPSILON)),
-    **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d"), partial(shared, epsilon=_EPSILON)),
-    **dict.fromkeys(("add", "radd"), partial(summed, epsilon=_EPSILON)),
-    "max_pool2d": partial(max_pool, epsilon=_EPSILON),
+    **_in_proportion(_EPSILON),
+    **dict.fromkeys(("conv2d", "linear", "batch_norm"), partial(_affine, epsilon=_EPSILON)),
 }
 """The epsilon rule everywhere, with captum's default of 1e-9."""
+
+WITHOUT_WEIGHTS: Rules = {**_in_proportion(0), "batch_norm": _elementwise}
+"""Everything but linear layers and convolutions shares; batch normalisation passes relevance on."""
 
 
 def _weighted(
@@ -95,7 +103,7 @@ def _weighted(
     paid = operation(_times_input(x, x.clamp(min=0)), weight.clamp(min=0), None, *window, **options)
     paid = paid + operation(_times_input(x, x.clamp(max=0)), weight.clamp(max=0), None, *window, **options)
     total = paid.detach() if bias is None or not biased else paid.detach() + 2 * _spread(bias, paid)
-    return substitute(operation(x.detach(), weight, bias, *window, **options), paid * inverse(total, 0))
+    return substitute(operation(x.detach(), weight, bias, *window, **options), paid * inverse(total))
 
 
 def _spread(bias: Tensor, maps: Tensor) -> Tensor:
@@ -105,17 +113,13 @@ def _spread(bias: Tensor, maps: Tensor) -> Tensor:
 def _positive_mean(operation: Callable[..., Tensor], x: Tensor, *arguments: Any, **options: Any) -> Tensor:
     """Averages share in proportion to the activation, negative ones left out."""
     paid = operation(_times_input(x, x.clamp(min=0)), *arguments, **options)
-    return substitute(operation(x, *arguments, **options), paid * inverse(paid, 0))
+    return substitute(operation(x, *arguments, **options), paid * inverse(paid))
 
 
 Z_PLUS: Rules = {
-    **ELEMENTWISE,
+    **WITHOUT_WEIGHTS,
     **dict.fromkeys(("conv2d", "linear"), _weighted),
     **dict.fromkeys(("adaptive_avg_pool2d", "mean"), _positive_mean),
-    **dict.fromkeys(("add", "radd"), partial(summed, epsilon=0)),
-    "batch_norm": passed_on,
-    "avg_pool2d": partial(shared, epsilon=0),
-    "max_pool2d": partial(max_pool, epsilon=0),
 }
 """Alpha 1, beta 0 (Relevance-CAM): batch normalisation passes relevance on, everything else shares it."""
 
