@@ -1,6 +1,7 @@
 """Scores shared by rules that go backward: completeness, identities, captum, and refusals."""
 
 import copy
+import gc
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -466,3 +467,24 @@ def test_agf_says_why_nothing_goes_backward(classes, bias, words):
     found = find("agf")()(Probe(backbone.cut(), torch.rand(3, 8, 8)), 0)
     assert words in found.blank
     assert not found.saliency.any()
+
+
+def test_agf_leaves_no_tensors_to_the_garbage_collector():
+    """What waits for it holds the activations of the whole network."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    probe = Probe(Backbone("toy", model, TINY, ("a", "b")).cut(), torch.rand(3, 8, 8))
+    find("agf")()(probe, 0)
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        find("agf")()(probe, 0)
+        assert tensors() == before
+    finally:
+        gc.enable()
+
+
+def tensors():
+    return sum(isinstance(found, torch.Tensor) for found in gc.get_objects())

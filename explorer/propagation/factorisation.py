@@ -44,7 +44,10 @@ class _Recorder:
         self.layers: list[_Layer] = []
         self._maker = WeakTensorKeyDictionary()
         self._maps = WeakTensorKeyDictionary()
-        self.rules: Rules = {
+
+    @property
+    def rules(self) -> Rules:
+        return {
             **dict.fromkeys(WITHOUT_WEIGHTS, plain),
             **dict.fromkeys(("conv2d", "linear"), self._weighted),
             **dict.fromkeys(("flatten", "view", "reshape"), self._flattened),
