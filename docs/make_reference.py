@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from explorer.methods import METHODS, Method, options_of
+from explorer.declaration import options_of
+from explorer.methods import METHODS, Method
 
 
 def main() -> None:

@@ -59,13 +59,25 @@ def calibrate(
     """
     check_levels(levels)
     scores = probe.scores(_cut_levels(saliency, levels), target)
-    probability = probe.probabilities[target]
+    return recommend(levels, scores, float(probe.probabilities[target]), official=official)
+
+
+def recommend(
+    levels: tuple[int, ...], scores: Tensor, probability: float, *, official: bool = False
+) -> Calibration:
+    """The curve of measured levels, and the cut that follows from it.
+
+    Args:
+        levels, official: as of ``calibrate``.
+        scores: (n,), probabilities of the target on the masked picture.
+        probability: of the target on the picture itself.
+    """
     if official:
         best = int((scores - probability).clamp(min=0).argmax()) + 1
         cut = levels[best] if best < len(levels) else 100
     else:
         cut = levels[int(scores.argmax())]
-    return Calibration(tuple(levels), tuple(scores.tolist()), float(probability), cut)
+    return Calibration(tuple(levels), tuple(scores.tolist()), probability, cut)
 
 
 def check_levels(levels: tuple[int, ...]) -> None:
@@ -85,9 +97,13 @@ def cut_map(saliency: Tensor, percent: int) -> Tensor:
 
 
 def _cut_levels(saliency: Tensor, levels: tuple[int, ...]) -> Tensor:
+    removed = torch.tensor([saliency.numel() * level // 100 for level in levels], device=saliency.device)
+    return saliency * (ranks(saliency) >= removed[:, None, None])
+
+
+def ranks(saliency: Tensor) -> Tensor:
+    """(H, W) int64, 0 for the lowest value of a map; ties in reading order."""
     order = saliency.flatten().argsort(stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=order.device)
-    removed = torch.tensor([len(order) * level // 100 for level in levels], device=order.device)
-    kept = rank[None] >= removed[:, None]
-    return saliency * kept.unflatten(1, saliency.shape)
+    return rank.unflatten(0, saliency.shape)

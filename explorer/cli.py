@@ -16,6 +16,7 @@ import numpy as np
 from explorer import backbones, images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Engine, Explanation, Request, keep_freed_memory
+from explorer.declaration import options_of
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import (
@@ -28,7 +29,7 @@ from explorer.library import (
     from_folder,
     installed,
 )
-from explorer.methods import DEFAULT_METHODS, METHODS, Method, UndefinedMethodError, find, options_of
+from explorer.methods import DEFAULT_METHODS, METHODS, Method, UndefinedMethodError, find
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
 

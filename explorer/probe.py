@@ -148,7 +148,6 @@ class Probe:
         """
         return self.masked_logits(lambda chosen: masks[chosen], len(masks)).softmax(1)[:, target]
 
-    @torch.inference_mode()
     def masked_logits(self, masks: Callable[[slice], Tensor], count: int) -> Tensor:
         """Logits (M, C) of the picture under each of ``count`` masks.
 
@@ -156,8 +155,21 @@ class Probe:
             masks: given a slice of 0..count, the masks (m, h, w); up-sampled where smaller than the input.
         """
 
+        def masked(chosen: slice) -> Tensor:
+            return self.image * upsample(masks(chosen).to(self.image.device), self.size)[:, None]
+
+        return self.logits_of(masked, count)
+
+    @torch.inference_mode()
+    def logits_of(self, images: Callable[[slice], Tensor], count: int) -> Tensor:
+        """Logits (M, C) of ``count`` other pictures.
+
+        Args:
+            images: given a slice of 0..count, the normalised pictures (m, 3, H, W); so they need not exist at once.
+        """
+
         def logits(chosen: slice) -> Tensor:
-            found = self._logits_under(masks(chosen))
+            found = self._logits_in_precision(images(chosen).contiguous(memory_format=torch.channels_last))
             self._count(len(found))
             return found
 
@@ -212,9 +224,7 @@ class Probe:
             done = chosen.stop
         return found, batch
 
-    def _logits_under(self, masks: Tensor) -> Tensor:
-        masks = upsample(masks.to(self.image.device), self.size)[:, None]
-        images = (self.image * masks).contiguous(memory_format=torch.channels_last)
+    def _logits_in_precision(self, images: Tensor) -> Tensor:
         quick = self.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=quick):
             logits: Tensor = self.cut.backbone(images)

@@ -19,7 +19,8 @@ from torch import nn
 
 from explorer.backbones import Backbone, Opaque, Preprocessing
 from explorer.calibration import calibrate
-from explorer.methods import METHODS, OptionError, UnknownMethodError, find, options_of
+from explorer.declaration import OptionError, options_of
+from explorer.methods import METHODS, UnknownMethodError, find
 from explorer.methods.libra import LibraCAM, LibraEvidence, reject
 from explorer.probe import Probe, normalise, upsample
 

@@ -4,6 +4,7 @@ from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
 from explorer.backbones.narrow import LastLayer
 from explorer.backbones.preprocessing import Preprocessing
+from explorer.backbones.randomised import randomised, same_layer
 from explorer.backbones.registry import (
     DEFAULT_BACKBONE,
     BackboneInfo,
@@ -30,4 +31,6 @@ __all__ = [
     "info",
     "load",
     "names",
+    "randomised",
+    "same_layer",
 ]

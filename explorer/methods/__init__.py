@@ -9,12 +9,9 @@ from explorer.methods.base import (
     Attribution,
     Family,
     Method,
-    OptionError,
-    Paper,
     UndefinedMethodError,
     UnknownMethodError,
     find,
-    options_of,
     register,
 )
 
@@ -33,11 +30,8 @@ __all__ = [
     "Attribution",
     "Family",
     "Method",
-    "OptionError",
-    "Paper",
     "UndefinedMethodError",
     "UnknownMethodError",
     "find",
-    "options_of",
     "register",
 ]

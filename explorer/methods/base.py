@@ -1,24 +1,16 @@
 """What a method is: options declared once, a registered name, and one function of a probe."""
 
 import math
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from explorer.backbones import Cut, Layer
+from explorer.declaration import Declared
 from explorer.errors import ExplorerError
 from explorer.probe import Probe, upsample
-
-
-@dataclass(frozen=True)
-class Paper:
-    title: str
-    authors: str
-    venue: str
-    year: int
-    link: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,35 +49,14 @@ Family = Literal[
 ]
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    label: str,
-    source: str,
-    low: Any = None,
-    high: Any = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Declares an option of a method once, for the page, the command line, the docs and the cache key.
-
-    Its type is that of the default: a switch, a number from ``low`` to ``high``, or one of ``choices``.
-    """
-    metadata = {"label": label, "help": help, "source": source, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
-class Method:
+class Method(Declared):
     """Base of all methods: a frozen dataclass of options whose call explains one class of one picture.
 
     ``cost`` says in words how many forward passes a map takes, ``good`` and ``bad`` in one sentence each what to
     expect of it, ``on_linear_head`` with which methods it coincides where the logits are linear in the channel means.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[Paper]
     family: ClassVar[Family]
     needs: ClassVar[tuple[Need, ...]] = ()
     cost: ClassVar[str] = "1 pass"
@@ -96,21 +67,6 @@ class Method:
     @classmethod
     def needs_references(cls) -> bool:
         return "reference library" in cls.needs
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value, wanted = getattr(self, item.name), type(item.default)
-            low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
-            if wanted is float and type(value) is int:
-                object.__setattr__(self, item.name, float(value))
-            elif type(value) is not wanted:
-                raise OptionError(
-                    f"{self.name}: {item.name} must be of type {wanted.__name__}, not {value!r}."
-                )
-            if (low is not None and not value >= low) or (high is not None and not value <= high):
-                raise OptionError(f"{self.name}: {item.name} must lie between {low} and {high}, not {value}.")
-            if choices and value not in choices:
-                raise OptionError(f"{self.name}: {item.name} must be {' or '.join(choices)}, not {value!r}.")
 
     def passes(self, layer: Layer) -> int:
         """How many forward passes of the whole network a map at this layer takes, the first one included."""
@@ -145,10 +101,6 @@ class UndefinedMethodError(ExplorerError):
     """A method that does not exist at a cut; the sentence says why and what to choose instead."""
 
 
-class OptionError(ExplorerError):
-    """An option out of its range; the sentence names the method, the option and the range."""
-
-
 class UnknownMethodError(ExplorerError):
     """A method name that is not registered; the sentence lists those that are."""
 
@@ -168,14 +120,6 @@ def find(name: str) -> type[Method]:
     except KeyError:
         known = ", ".join(METHODS)
         raise UnknownMethodError(f"There is no method {name[:80]!r}; there are {known}.") from None
-
-
-def options_of(method: type[Method]) -> list[dict[str, Any]]:
-    """The declared options: name, default, label, help, source, low, high."""
-    return [
-        {"name": item.name, "default": item.default if item.default is not MISSING else None, **item.metadata}
-        for item in fields(method)
-    ]
 
 
 def from_signed(

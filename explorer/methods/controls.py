@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register
+from explorer.declaration import Paper, option
+from explorer.methods.base import Attribution, Method, from_signed, register
 from explorer.probe import Probe
 
 _POPPI = Paper(

@@ -8,7 +8,8 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, fx, nn
 
 from explorer.backbones import Cut, Layer
-from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register
+from explorer.declaration import Paper, option
+from explorer.methods.base import Attribution, Method, from_signed, register
 from explorer.probe import Probe, upsample
 
 

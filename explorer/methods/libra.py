@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Layer
-from explorer.methods.base import Attribution, Method, OptionError, Paper, option, register
+from explorer.declaration import OptionError, Paper, option
+from explorer.methods.base import Attribution, Method, register
 from explorer.probe import Probe, normalise, upsample
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut
-from explorer.methods.base import Attribution, Method, Paper, from_signed, register, weighted_sum
+from explorer.declaration import Paper
+from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
 from explorer.probe import Probe
 from explorer.propagation import EPSILON, RESCALE, Rules, first_row, propagate, unruled
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut, Layer
-from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register, weighted_sum
+from explorer.declaration import Paper, option
+from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
 from explorer.probe import Probe, normalise, upsample
 
 ONE_SHARE = (

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Layer
-from explorer.methods.base import Attribution, Method, Paper, option, register, why_blank
+from explorer.declaration import Paper, option
+from explorer.methods.base import Attribution, Method, register, why_blank
 from explorer.probe import Probe, upsample
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.methods.base import Attribution, Method, from_signed, option, register, weighted_sum
+from explorer.declaration import option
+from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
 from explorer.methods.lift import LiftCAM
 from explorer.methods.masking import ONE_SHARE, strongest
 from explorer.probe import Probe

@@ -7,7 +7,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from explorer.backbones import Layer
-from explorer.methods.base import Attribution, Method, Paper, from_signed, option, register
+from explorer.declaration import Paper, option
+from explorer.methods.base import Attribution, Method, from_signed, register
 from explorer.probe import Probe, normalise, upsample
 
 _AREA, _ROUGHNESS = 1.0, 20.0

@@ -1,0 +1,69 @@
+"""What a method or a metric declares of itself: its options, once, and the paper that it comes from."""
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar
+
+from explorer.errors import ExplorerError
+
+
+@dataclass(frozen=True)
+class Paper:
+    title: str
+    authors: str
+    venue: str
+    year: int
+    link: str
+
+
+class OptionError(ExplorerError):
+    """An option out of its range; the sentence names whose it is, the option and the range."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    label: str,
+    source: str,
+    low: Any = None,
+    high: Any = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declares an option once, for the page, the command line, the docs and the cache key.
+
+    Its type is that of the default: a switch, a number from ``low`` to ``high``, or one of ``choices``.
+    """
+    metadata = {"label": label, "help": help, "source": source, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Base of what is known by a name: a frozen dataclass whose fields are options, checked when it is made."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[Paper]
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, wanted = getattr(self, item.name), type(item.default)
+            low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
+            if wanted is float and type(value) is int:
+                object.__setattr__(self, item.name, float(value))
+            elif type(value) is not wanted:
+                raise OptionError(
+                    f"{self.name}: {item.name} must be of type {wanted.__name__}, not {value!r}."
+                )
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                raise OptionError(f"{self.name}: {item.name} must lie between {low} and {high}, not {value}.")
+            if choices and value not in choices:
+                raise OptionError(f"{self.name}: {item.name} must be {' or '.join(choices)}, not {value!r}.")
+
+
+def options_of(declared: type[Declared]) -> list[dict[str, Any]]:
+    """The declared options: name, default, label, help, source, low, high, choices."""
+    return [
+        {"name": item.name, "default": item.default if item.default is not MISSING else None, **item.metadata}
+        for item in fields(declared)
+    ]

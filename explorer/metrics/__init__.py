@@ -1,0 +1,34 @@
+"""The metrics of faithfulness, localisation and sanity: every module in this folder registers its own."""
+
+import importlib
+import pkgutil
+from typing import get_args
+
+from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
+from explorer.metrics.examined import Box, Examined, Explain, Objects, gather
+from explorer.metrics.perturbation import Canvas
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
+
+_kinds = get_args(Kind)
+for _name, _ in sorted(METRICS.items(), key=lambda item: _kinds.index(item[1].kind)):
+    METRICS[_name] = METRICS.pop(_name)
+
+DEFAULT_METRICS = ("average-gain", "average-drop", "adcc")
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "Better",
+    "Box",
+    "Canvas",
+    "Examined",
+    "Explain",
+    "Kind",
+    "Metric",
+    "Objects",
+    "UnknownMetricError",
+    "find",
+    "gather",
+]

@@ -1,0 +1,74 @@
+"""What a metric is: options declared once, a registered name, the pictures it needs, and one number."""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from explorer.declaration import Declared
+from explorer.errors import ExplorerError
+from explorer.metrics.examined import Examined
+from explorer.metrics.perturbation import Perturbation
+
+Better = Literal["higher", "lower"]
+Kind = Literal["masked probability", "coherence", "perturbation", "localisation", "sanity"]
+
+
+@dataclass(frozen=True)
+class Metric(Declared):
+    """Base of all metrics: a frozen dataclass of options whose call measures one map.
+
+    ``better`` says which way is good, None where neither is; ``low`` and ``high`` bound the value, None for no bound.
+    ``cost`` says in words how many forward passes a map takes, ``good`` what the metric rewards, ``bad`` what fools it.
+    Over a data set the values of all pictures are averaged.
+    """
+
+    symbol: ClassVar[str]
+    kind: ClassVar[Kind]
+    better: ClassVar[Better | None]
+    low: ClassVar[float | None] = 0
+    high: ClassVar[float | None] = 1
+    needs_objects: ClassVar[bool] = False
+    cost: ClassVar[str] = "1 pass"
+    good: ClassVar[str]
+    bad: ClassVar[str]
+
+    def perturbations(self, pixels: int) -> tuple[Perturbation, ...]:
+        """The pictures to be scored for a map of so many pixels."""
+        return ()
+
+    def value(self, shown: Examined, scores: Tensor) -> float:
+        """The metric of a map; NaN where it is not defined.
+
+        Args:
+            scores: probabilities (m,) float64 of the target on the perturbed pictures.
+        """
+        raise NotImplementedError
+
+    def __call__(self, shown: Examined) -> float:
+        return self.value(shown, shown.scores(self.perturbations(shown.saliency.numel())))
+
+    def describe(self) -> str:
+        """With which options it measures, in words."""
+        return ", ".join(f"{item.metadata['label']}: {getattr(self, item.name)}" for item in fields(self))
+
+
+class UnknownMetricError(ExplorerError):
+    """A metric name that is not registered; the sentence lists those that are."""
+
+
+METRICS: dict[str, type[Metric]] = {}
+
+
+def register(metric: type[Metric]) -> type[Metric]:
+    """Class decorator: makes a metric known by its name everywhere."""
+    METRICS[metric.name] = metric
+    return metric
+
+
+def find(name: str) -> type[Metric]:
+    try:
+        return METRICS[name]
+    except KeyError:
+        known = ", ".join(METRICS)
+        raise UnknownMetricError(f"There is no metric {name[:80]!r}; there are {known}.") from None

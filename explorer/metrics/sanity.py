@@ -1,0 +1,74 @@
+"""Whether the map depends on what the network has learnt."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from explorer.backbones import Cut, randomised, same_layer
+from explorer.declaration import Paper, option
+from explorer.metrics.base import Metric, register
+from explorer.metrics.examined import Examined
+from explorer.probe import Probe
+
+
+def cascade(cut: Cut, stages: int) -> list[Cut]:
+    """Where a cascade of randomisations stands: cuts evenly spread from the last layer back to the first, after each
+    of which all weights are drawn anew."""
+    layers = cut.backbone.layers
+    last = len(layers) - 1
+    chosen = [last - round(stage * last / max(1, stages - 1)) for stage in range(stages)]
+    return [cut.backbone.cut(layers[position].name) for position in dict.fromkeys(chosen)]
+
+
+def rank_correlation(one: Tensor, other: Tensor) -> float:
+    """Spearman's correlation of two maps (H, W); 0 where one of them is constant."""
+    first, second = (values.flatten().double().cpu().numpy() for values in (one, other))
+    if first.min() == first.max() or second.min() == second.max():
+        return 0.0
+    return float(spearmanr(first, second).statistic)
+
+
+@register
+@dataclass(frozen=True)
+class Randomisation(Metric):
+    name = "randomisation"
+    title = "Similarity after randomisation"
+    symbol = "Rand"
+    paper = Paper(
+        "Sanity Checks for Saliency Maps",
+        "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim",
+        "NeurIPS",
+        2018,
+        "https://arxiv.org/abs/1810.03292",
+    )
+    kind = "sanity"
+    better = "lower"
+    low = -1
+    cost = "what the method costs, once more for each stage"
+    good = "Unmasks maps that do not depend on the learnt weights."
+    bad = "A map that changes is not therefore right; an inverted map scores below zero."
+
+    stages: int = option(
+        3,
+        "How many networks, of which more and more is random: from the last layer alone to all of them.",
+        label="stages",
+        source="here",
+        low=1,
+        high=10,
+    )
+    seed: int = option(0, "Of the random weights.", label="seed", source="here", low=0, high=9999)
+
+    def maps(self, shown: Examined) -> Iterator[tuple[str, Tensor]]:
+        """For each stage the layer after which all weights are random, and the map (H, W) of that network."""
+        cut = shown.probe.cut
+        for after in cascade(cut, self.stages):
+            probe = Probe(same_layer(cut, randomised(after, self.seed)), shown.probe.image)
+            probe.tick = shown.probe.tick
+            yield after.layer.name, shown.explain(probe)
+
+    def value(self, shown: Examined, scores: Tensor) -> float:
+        """Mean over the stages of Spearman's rank correlation of the map with that of the randomised network"""
+        found = [rank_correlation(shown.saliency, other) for _, other in self.maps(shown)]
+        return sum(found) / len(found)
