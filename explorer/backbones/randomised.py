@@ -8,21 +8,29 @@ import torch
 from explorer.backbones.backbone import Backbone, Cut
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def randomised(after: Cut, seed: int = 0) -> Backbone:
     """The backbone with the weights after a cut shuffled within each of their tensors, so that their scale stays
     (cascading randomisation of Adebayo et al., NeurIPS 2018, by permutation).
 
-    Biases and the parameters of normalisations stay. Its layers are those of the backbone, in the same order. At most
-    two such copies are kept.
+    Biases and the parameters of normalisations stay. What stays is shared with the backbone, and its layers are the
+    same in the same order. At most four such networks are kept.
     """
     same = after.backbone
-    names = {name for name, _ in after.head.named_parameters()}
-    model = copy.deepcopy(same.graph)
+    later = {name for name, _ in after.head.named_parameters()}
+    shuffled = {
+        name: values for name, values in same.graph.named_parameters() if name in later and values.dim() > 1
+    }
+    kept = [
+        values
+        for name, values in (*same.graph.named_parameters(), *same.graph.named_buffers())
+        if name not in shuffled
+    ]
+    model = copy.deepcopy(same.graph, {id(values): values for values in kept})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, values in model.named_parameters():
-            if name in names and values.dim() > 1:
+            if name in shuffled:
                 order = torch.randperm(values.numel(), generator=generator).to(values.device)
                 values.copy_(values.flatten()[order].view_as(values))
     return Backbone(

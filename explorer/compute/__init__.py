@@ -1,7 +1,15 @@
 """The compute module: device, jobs, caches, and the engine that explains."""
 
 from explorer.compute.device import keep_freed_memory
-from explorer.compute.engine import Engine, Explanation, Prediction, Progress, ReferencesUsed, Request
+from explorer.compute.engine import (
+    Engine,
+    Explanation,
+    Figures,
+    Prediction,
+    Progress,
+    ReferencesUsed,
+    Request,
+)
 from explorer.compute.jobs import BACKGROUND, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
 
@@ -10,6 +18,7 @@ __all__ = [
     "INTERACTIVE",
     "Engine",
     "Explanation",
+    "Figures",
     "Job",
     "Prediction",
     "Progress",

@@ -29,6 +29,7 @@ from explorer.library import (
 )
 from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
+from explorer.metrics import Canvas, Examined, Explain, Kept, Metric, Objects, gather
 from explorer.probe import Precision, Probe
 
 
@@ -145,6 +146,25 @@ class Explanation:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What metrics say of one map, by their names: ``plain``, and ``calibrated`` at the cut of its calibration.
+
+    ``digest`` identifies the picture. A blank map, for the reason that ``blank`` gives, is measured as one that
+    keeps nothing.
+    """
+
+    digest: str
+    request: Request
+    target: int
+    probability: float
+    predicted: int
+    blank: str | None
+    calibration: Calibration
+    plain: dict[str, float]
+    calibrated: dict[str, float]
+
+
 class Engine:
     """Holds what is dear to make: loaded backbones, opened libraries, probes, masked scores of references.
 
@@ -229,33 +249,10 @@ class Engine:
         """
         progress = progress or Silent()
         with self._lock:
-            backbone = self.backbone(request.backbone, progress)
-            cut = backbone.cut(request.layer)
             started = time.perf_counter()
-            probe = self._probe(picture, cut, request.precision)
-            before = probe.passes - 1
-            reused = 0
-            target = int(probe.logits.argmax()) if request.target is None else request.target
-            if not 0 <= target < len(backbone.labels):
-                raise ExplorerError(
-                    f"{request.backbone} has no class {target}: its classes are 0 to {len(backbone.labels) - 1}."
-                )
-            probe.tick = progress.advance
-            method = request.method
-            if (reason := method.undefined(cut)) is not None:
-                raise UndefinedMethodError(reason)
-            progress.begin(method.title, method.passes(cut.layer) - 1)
-            references: ReferencesUsed | None = None
-            attribution: Attribution
-            if isinstance(method, LibraCAM):
-                attribution, references, reused = self._libra(picture, request, probe, target, progress)
-            elif method.needs_references():
-                library, selection = self._select(picture, request, probe, target, progress)
-                attribution = method(probe, target, library.activations(selection.indices))
-            else:
-                attribution = method(probe, target)
-            if (note := method.coincides(cut)) is not None:
-                attribution = replace(attribution, notes=(*attribution.notes, note))
+            made = self._attribute(picture, request, progress)
+            probe, attribution = made.probe, made.attribution
+            backbone = probe.cut.backbone
 
             def explanation(calibration: Calibration | None) -> Explanation:
                 return Explanation(
@@ -263,16 +260,16 @@ class Engine:
                     picture.digest,
                     request,
                     backbone.digest,
-                    cut.layer,
+                    probe.cut.layer,
                     backbone.preprocessing.box(picture),
                     backbone.preprocessing.fill,
-                    target,
-                    backbone.labels[target],
-                    float(probe.probabilities[target]),
+                    made.target,
+                    backbone.labels[made.target],
+                    float(probe.probabilities[made.target]),
                     attribution.cpu(),
                     calibration,
-                    references,
-                    probe.passes - before + reused,
+                    made.references,
+                    probe.passes - made.before + made.reused,
                     time.perf_counter() - started,
                 )
 
@@ -280,11 +277,111 @@ class Engine:
                 return explanation(None)
             if deliver is not None:
                 deliver(explanation(None))
+            method = request.method
             official = isinstance(method, LibraCAM) and method.official
             progress.begin(f"Calibrating {method.title}", len(request.levels))
             return explanation(
-                calibrate(probe, attribution.saliency, target, request.levels, official=official)
+                calibrate(probe, attribution.saliency, made.target, request.levels, official=official)
             )
+
+    def figures(
+        self,
+        picture: Picture,
+        requests: Sequence[Request],
+        metrics: Sequence[Metric],
+        objects: Objects | None = None,
+        progress: Progress | None = None,
+    ) -> list[Figures]:
+        """What metrics say of the maps of one picture, each plain and at the cut that its calibration by the paper's
+        ten levels recommends; in the order of the requests, which ask for one backbone and layer.
+
+        The maps share what they can: the trunk's pass, masked pictures, full batches. Probabilities are in float32
+        whatever the precision of the maps.
+
+        Args:
+            objects: where the target is, for the metrics of localisation.
+
+        Raises:
+            ExplorerError: any refusal, in one sentence.
+        """
+        progress = progress or Silent()
+        with self._lock:
+            made = [self._attribute(picture, request, progress) for request in requests]
+            probe = self._probe(picture, made[0].probe.cut, "float32")
+            probe.tick = progress.advance
+            canvas = Canvas(probe)
+            plain = [
+                Examined(canvas, one.target, one.attribution.saliency, one.explain, objects) for one in made
+            ]
+            progress.begin("Calibrating", len(plain) * len(PAPER_LEVELS))
+            gather([(shown, [Kept(level) for level in PAPER_LEVELS]) for shown in plain])
+            curves = [shown.calibration() for shown in plain]
+            cut = [shown.calibrated(curve.cut) for shown, curve in zip(plain, curves, strict=True)]
+            asked = [
+                (shown, metric.perturbations(shown.saliency.numel()))
+                for shown in (*plain, *cut)
+                for metric in metrics
+            ]
+            progress.begin("Measuring", sum(len(several) for _, several in asked))
+            gather(asked)
+            found = []
+            for request, one, curve, *both in zip(requests, made, curves, plain, cut, strict=True):
+                progress.begin(f"Measuring {request.method.title}")
+                values = [{metric.name: metric(shown) for metric in metrics} for shown in both]
+                found.append(
+                    Figures(
+                        picture.digest,
+                        request,
+                        one.target,
+                        both[0].probability,
+                        int(probe.logits.argmax()),
+                        one.attribution.blank,
+                        curve,
+                        *values,
+                    )
+                )
+            return found
+
+    def _attribute(self, picture: Picture, request: Request, progress: Progress) -> "_Made":
+        backbone = self.backbone(request.backbone, progress)
+        cut = backbone.cut(request.layer)
+        probe = self._probe(picture, cut, request.precision)
+        before = probe.passes - 1
+        target = int(probe.logits.argmax()) if request.target is None else request.target
+        if not 0 <= target < len(backbone.labels):
+            raise ExplorerError(
+                f"{request.backbone} has no class {target}: its classes are 0 to {len(backbone.labels) - 1}."
+            )
+        probe.tick = progress.advance
+        method = request.method
+        if (reason := method.undefined(cut)) is not None:
+            raise UndefinedMethodError(reason)
+        progress.begin(method.title, method.passes(cut.layer) - 1)
+        attribution: Attribution
+        references: ReferencesUsed | None = None
+        activations: Tensor | None = None
+        reused = 0
+        if isinstance(method, LibraCAM):
+            attribution, references, reused = self._libra(picture, request, probe, target, progress)
+            activations = references.library.activations(references.indices)
+        else:
+            if method.needs_references():
+                library, selection = self._select(picture, request, probe, target, progress)
+                activations = library.activations(selection.indices)
+            attribution = method(probe, target, activations)
+        if (note := method.coincides(cut)) is not None:
+            attribution = replace(attribution, notes=(*attribution.notes, note))
+
+        def explain(other: Probe) -> Tensor:
+            given = activations
+            if (
+                other.cut is not cut and method.needs_references()
+            ):  # a library of one network says nothing to another
+                made = self._on_the_fly(picture, other.cut, progress)
+                given = made.activations(torch.arange(len(made)))
+            return method(other, target, given).saliency
+
+        return _Made(probe, target, attribution, explain, references, reused, before)
 
     def _probe(self, picture: Picture, cut: Cut, precision: Precision) -> Probe:
         key = (picture.digest, cut.fingerprint, precision)
@@ -367,6 +464,19 @@ class Engine:
             evidence = self._evidence.put(key, more if evidence is None else evidence.extended(more))
             known = len(evidence)
         return _Gathered(library, selection, evidence, reused)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A map, and what it takes to make it again; ``before`` counts the probe's passes that were made before it."""
+
+    probe: Probe
+    target: int
+    attribution: Attribution
+    explain: Explain
+    references: ReferencesUsed | None
+    reused: int
+    before: int
 
 
 @dataclass(frozen=True, eq=False)

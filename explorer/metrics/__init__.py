@@ -6,7 +6,7 @@ from typing import get_args
 
 from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
 from explorer.metrics.examined import Box, Examined, Explain, Objects, gather
-from explorer.metrics.perturbation import Canvas
+from explorer.metrics.perturbation import Canvas, Kept
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)
@@ -25,6 +25,7 @@ __all__ = [
     "Canvas",
     "Examined",
     "Explain",
+    "Kept",
     "Kind",
     "Metric",
     "Objects",
