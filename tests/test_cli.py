@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from torchvision.models import ResNet50_Weights
 
-from explorer import backbones, cli
-from explorer.cli import main
+from explorer import backbones
+from explorer.cli import listings, main
 from explorer.compute import Engine, Request
 from explorer.images import load, sample
 from explorer.library import BUILT_IN, installed
@@ -265,7 +265,7 @@ def test_listings_are_json(lite0, capsys):
 
 
 def test_costs_are_foretold_and_measured(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "METHODS", {name: METHODS[name] for name in ("grad-cam", "score-cam", "cam")})
+    monkeypatch.setattr(listings, "METHODS", {name: METHODS[name] for name in ("grad-cam", "score-cam", "cam")})
     assert main(["methods", "--costs", "--json"]) == 0
     costs = {item["name"]: item for item in parse(capsys.readouterr().out)}
     assert {name: item["passes"] for name, item in costs.items()} == {
@@ -280,8 +280,8 @@ def test_costs_are_foretold_and_measured(monkeypatch, capsys):
 
 
 def test_a_measurement_that_takes_too_long_is_stopped(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "METHODS", {"smooth-grad-cam++": METHODS["smooth-grad-cam++"]})
-    monkeypatch.setattr(cli, "_LONGEST", -1.0)
+    monkeypatch.setattr(listings, "METHODS", {"smooth-grad-cam++": METHODS["smooth-grad-cam++"]})
+    monkeypatch.setattr(listings, "_LONGEST", -1.0)
     assert main(["methods", "--costs"]) == 0
     assert "15 passes  about" in capsys.readouterr().out
 
@@ -462,6 +462,6 @@ def test_faults_of_the_system_are_one_sentence(monkeypatch, capsys, error, words
     def refuse(*_):
         raise error
 
-    monkeypatch.setattr("explorer.cli.backbones.names", refuse)
+    monkeypatch.setattr("explorer.backbones.names", refuse)
     assert main(["backbones"]) == 2
     assert words in capsys.readouterr().err

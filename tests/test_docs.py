@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from explorer import images
-from explorer.cli import _parser, main
+from explorer.cli import main
+from explorer.cli.main import _parser
 from explorer.methods import METHODS
 
 ROOT = Path(__file__).parents[1]

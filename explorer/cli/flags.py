@@ -1,0 +1,71 @@
+"""What all commands share: a parser that refuses with one sentence, and flags for what is declared."""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
+
+from explorer import backbones
+from explorer.declaration import Declared, options_of
+from explorer.errors import ExplorerError
+
+T = TypeVar("T", bound=Declared)
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ExplorerError(
+            f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` shows what is expected."
+        )
+
+
+def machine() -> Parser:
+    """The option of every command that prints."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print machine-readable output")
+    return parser
+
+
+def cut() -> Parser:
+    """The options that name a backbone and where it is cut."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--backbone", default=backbones.DEFAULT_BACKBONE, help="a name of `backbones`, or timm:NAME"
+    )
+    parser.add_argument("--layer", help="a cut point (default: the end of the feature extractor)")
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, declared: Iterable[type[Declared]]) -> None:
+    """A flag for every option declared, one of the same name once, and ``--seed`` for everything random."""
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random")
+    found: dict[str, dict[str, Any]] = {}
+    for one in declared:
+        for item in options_of(one):
+            if item["name"] != "seed":
+                found.setdefault(item["name"], {**item, "of": []})["of"].append(one.name)
+    for item in found.values():
+        flag = f"--{item['name'].replace('_', '-')}"
+        text = f"{item['help']} ({', '.join(item['of'])}; default {item['default']})"
+        kind: dict[str, Any] = (
+            {"action": "store_true"} if item["default"] is False else {"type": type(item["default"])}
+        )
+        parser.add_argument(flag, dest=f"option_{item['name']}", default=None, help=text, **kind)
+
+
+def configured(declared: type[T], arguments: argparse.Namespace) -> T:
+    """A method or metric with the options that the flags say."""
+    given = {
+        item.name: arguments.seed if item.name == "seed" else getattr(arguments, f"option_{item.name}")
+        for item in fields(declared)
+    }
+    return declared(**{option: value for option, value in given.items() if value is not None})
+
+
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise ValueError
+    return value
