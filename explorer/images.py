@@ -27,6 +27,9 @@ MAX_PIXELS = {"JPEG": 40_000_000, "PNG": 40_000_000, "WebP": 20_000_000}  # libw
 MAX_SIDE = 12_000  # pixels
 MAX_RATIO = 20  # of the sides: bringing the short one to a network's input multiplies the long one
 SHORT_SIDE = 1024  # pixels; networks see 600 at most
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp"}
+)  # of files taken for pictures in a folder, in lower case
 
 _MAX_BLOCKS = 20_000
 _MAX_TABLES = 2**17  # bytes before a JPEG's first scan
@@ -140,6 +143,19 @@ def load(path: Path) -> Picture:
     except OSError as error:
         raise ImageError(f"{_shown(path.name)} cannot be read ({error.strerror}): check the path.") from error
     return decode(data, path.name, MAX_LOCAL)
+
+
+def measure(path: Path) -> tuple[int, int, int]:
+    """(width, height) of a local file as stored, and its EXIF orientation, 1 (upright) to 8; nothing is decoded.
+
+    Raises:
+        ImageError: for a file that is missing or that Pillow does not take for a JPEG, PNG or WebP picture.
+    """
+    try:
+        with Image.open(path, formats=("JPEG", "PNG", "WebP")) as image:
+            return *image.size, _orientation(image.info.get("exif", b""))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{_shown(path.name)} {_DAMAGED}") from error
 
 
 @cache

@@ -6,6 +6,7 @@ from explorer.library.on_the_fly import SIZE as ON_THE_FLY_SIZE
 from explorer.library.select import RULES, Rule, Selection, select
 from explorer.library.store import Library, LibraryError, LibraryInfo, home, installed, open_library
 from explorer.library.store import find as find_library
+from explorer.library.table import TableError, read_labels, read_table
 
 __all__ = [
     "BUILT_IN",
@@ -17,6 +18,7 @@ __all__ = [
     "LibraryInfo",
     "Rule",
     "Selection",
+    "TableError",
     "build",
     "find_library",
     "from_folder",
@@ -25,5 +27,7 @@ __all__ = [
     "installed",
     "open_library",
     "open_or_build",
+    "read_labels",
+    "read_table",
     "select",
 ]

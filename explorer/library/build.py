@@ -1,6 +1,5 @@
 """Building a reference library: from a folder of photographs, or from the built-in ones by seeded crops."""
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from explorer.backbones import Cut
 from explorer.images import ImageError, Picture
 from explorer.library import store
 from explorer.library.store import LibraryError, Shard
+from explorer.library.table import read_labels
 
 BUILT_IN = "built-in"
 _CROPS = 20
 _SHARD = 64
 _THUMBNAIL = 96
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 Progress = Callable[[int, int], None]
 
@@ -63,14 +62,10 @@ def from_folder(folder: Path, labels: Path | None = None) -> list[Source]:
     """
     if not folder.is_dir():
         raise LibraryError(f"{folder} is not a folder: give the folder that holds the photographs.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
     if not paths:
         raise LibraryError(f"{folder} holds no JPEG, PNG or WebP file: give a folder of photographs.")
-    classes = _read_labels(labels) if labels is not None else {}
-    if labels is not None and not classes.keys() & {path.name for path in paths}:
-        raise LibraryError(
-            f"{labels} names none of the pictures in {folder}: its column file must hold their file names."
-        )
+    classes = {} if labels is None else dict(read_labels(labels, {path.name for path in paths}))
     return [Source(path.name, partial(images.load, path), classes.get(path.name)) for path in paths]
 
 
@@ -185,14 +180,3 @@ def _crop(identifier: str, scale: float, x: float, y: float) -> Picture:
     side = round(scale * min(picture.width, picture.height))
     left, top = round(x * (picture.width - side)), round(y * (picture.height - side))
     return Picture(picture.name, picture.digest, picture.pixels[top : top + side, left : left + side])
-
-
-def _read_labels(path: Path) -> dict[str, int]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise LibraryError(
-            f"{path} cannot be read as labels ({error}): it must be a CSV file with the columns file and "
-            "class_index, a whole number."
-        ) from error

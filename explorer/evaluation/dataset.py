@@ -1,0 +1,325 @@
+"""Data sets for evaluation: pictures on disk with their classes and where the objects are, in the usual layouts."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+from scipy.io import loadmat
+from timm.data import ImageNetInfo
+
+from explorer import images
+from explorer.errors import ExplorerError, first_line
+from explorer.images import ImageError
+from explorer.library import read_labels, read_table
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+)
+_GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+_SYNSET = re.compile(r"n\d{8}")
+
+Corners = tuple[float, float, float, float]
+
+
+class DatasetError(ExplorerError):
+    """Pictures, labels or boxes that cannot be evaluated; the sentence names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object's bounding box, its sides as fractions 0 to 1 of the upright picture's width and height.
+
+    ``label`` is its class, None where it was not told: then it counts for every class.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of a data set.
+
+    Args:
+        identifier: unique in the data set: the path below its folder of pictures, with "/".
+        path: the file, JPEG, PNG or WebP.
+        labels: class indices of the backbone, ascending; () where unknown, several where several are right.
+        boxes: the objects; () where unknown.
+        mask: Pascal VOC's segmentation of classes: a palette PNG, k + 1 where class k is, 255 to ignore.
+    """
+
+    identifier: str
+    path: Path
+    labels: tuple[int, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    mask: Path | None = None
+
+
+def open_dataset(
+    source: Path,
+    *,
+    classes: Sequence[str],
+    labels: Path | None = None,
+    boxes: Path | None = None,
+    split: str = "val",
+) -> list[Entry]:
+    """The entries of a data set, whose layout is recognised. No picture is decoded.
+
+    - A folder of pictures; beside ImageNet's ``ILSVRC2012_val_*.JPEG`` the devkit's ground truth and ``meta.mat``.
+    - A folder of class folders. They are named by labels of the backbone, or by WordNet ids where it has the 1000
+      classes of ImageNet; else there is one for each class, in alphabetical order.
+    - A folder that holds one of these as the folder ``split``.
+    - Pascal VOC, with the list ``ImageSets/Main/{split}.txt``. Difficult objects have a box, but are no label.
+    - A CSV file with the columns ``file``, relative to it, and perhaps ``class_index``.
+
+    Args:
+        source: the folder, or the CSV file.
+        classes: the backbone's labels.
+        labels: a CSV file with the columns ``file`` and ``class_index``, or the ground truth of ImageNet's devkit
+            with ``meta.mat`` beside it; stands instead of labels found otherwise.
+        boxes: a CSV file with the columns ``file, x0, y0, x1, y1``, in pixels of the stored file, and perhaps
+            ``class_index``, one row for each object; stands instead of boxes found otherwise.
+        split: "train", "val", "test" or however the part is called, where there are parts.
+
+    Raises:
+        DatasetError: nothing there, classes that do not fit the backbone, a box outside its picture (by more than
+            the pixel that annotators round), a name that leaves the folder or occurs twice.
+        TableError: a CSV file that cannot be read or names none of the pictures.
+    """
+    if source.is_file():
+        entries = _listed(source)
+    elif (source / "JPEGImages").is_dir():
+        entries = _voc(source, split, classes)
+    elif source.is_dir():
+        folder = source / split if (source / split).is_dir() else source
+        labels = labels or next(iter(folder.glob(_GROUND_TRUTH)), None)
+        entries = _in_folder(folder, None if labels else classes)
+    else:
+        raise DatasetError(
+            f"{source} is no folder and no file: give a folder of pictures, or a CSV file of them."
+        )
+    if not entries:
+        raise DatasetError(f"{source} holds no JPEG, PNG or WebP file: give a folder of pictures.")
+    _check_unique((entry.identifier for entry in entries), source)
+    if labels is not None:
+        entries = _labelled(entries, labels, classes)
+    if boxes is not None:
+        entries = _boxed(entries, boxes)
+    for entry in entries:
+        for label in (*entry.labels, *(box.label for box in entry.boxes if box.label is not None)):
+            if not 0 <= label < len(classes):
+                raise DatasetError(
+                    f"{entry.identifier} has the label {label}, but the backbone has the classes 0 to "
+                    f"{len(classes) - 1}: correct the labels, or choose the backbone that they are made for."
+                )
+    return entries
+
+
+def _listed(table: Path) -> list[Entry]:
+    def label(row: dict[str, str]) -> tuple[int, ...]:
+        return (int(row["class_index"]),) if row.get("class_index") else ()
+
+    entries = []
+    for name, labels in read_table(table, "a list of pictures", "file and perhaps class_index", label):
+        path = _below(table.parent, name, table)
+        entries.append(Entry(path.relative_to(table.parent.resolve()).as_posix(), path, labels))
+    return entries
+
+
+def _in_folder(folder: Path, classes: Sequence[str] | None) -> list[Entry]:
+    """The pictures of a folder, else of those in it, which then are classes unless ``classes`` is None."""
+
+    def pictures(paths: Iterable[Path]) -> list[Path]:
+        return sorted(path for path in paths if path.suffix.lower() in images.SUFFIXES)
+
+    flat = pictures(folder.iterdir())
+    names = {path: path.relative_to(folder) for path in flat or pictures(folder.rglob("*"))}
+    if flat or classes is None:
+        return [Entry(name.as_posix(), path) for path, name in names.items()]
+    indices = _class_indices(sorted({name.parts[0] for name in names.values()}), classes, folder)
+    return [Entry(name.as_posix(), path, (indices[name.parts[0]],)) for path, name in names.items()]
+
+
+def _class_indices(names: Sequence[str], classes: Sequence[str], folder: Path) -> dict[str, int]:
+    """The class that each class folder means."""
+    times = Counter(classes)
+    if all(times[name] == 1 for name in names):
+        return {name: classes.index(name) for name in names}
+    if len(classes) == 1000 and all(map(_SYNSET.fullmatch, names)):
+        synsets = ImageNetInfo().label_names()
+        strange = sorted(set(names) - set(synsets))
+        if strange:
+            raise DatasetError(
+                f"{folder / strange[0]} is named by a WordNet id that is none of ImageNet's 1000 classes: remove it."
+            )
+        return {name: synsets.index(name) for name in names}
+    if len(names) != len(classes):
+        raise DatasetError(
+            f"{folder} has {len(names)} class folders, but the backbone has {len(classes)} classes: name the "
+            "folders by its labels (WordNet ids for ImageNet), or give a CSV file of labels."
+        )
+    return {name: index for index, name in enumerate(names)}
+
+
+def _voc(folder: Path, split: str, classes: Sequence[str]) -> list[Entry]:
+    if len(classes) != len(VOC_CLASSES):
+        raise DatasetError(
+            f"{folder} is Pascal VOC with 20 classes, but the backbone has {len(classes)}: give one that was "
+            "trained on VOC's classes in alphabetical order, from your own checkpoint."
+        )
+    listing = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not listing.is_file():
+        there = ", ".join(sorted(path.stem for path in listing.parent.glob("*.txt") if "_" not in path.stem))
+        raise DatasetError(
+            f"{listing} is missing: choose a split that has its list ({there or 'there is none'})."
+        )
+    return [_voc_entry(folder, name, listing) for name in listing.read_text("utf-8").split()]
+
+
+def _voc_entry(folder: Path, name: str, listing: Path) -> Entry:
+    path = _below(folder / "JPEGImages", f"{name}.jpg", listing)
+    annotation = folder / "Annotations" / f"{name}.xml"
+    mask = folder / "SegmentationClass" / f"{name}.png"
+    labels, marked = set(), []
+    try:
+        for thing in ElementTree.parse(annotation).iterfind("object"):
+            label = VOC_CLASSES.index(thing.findtext("name", ""))
+            if thing.findtext("difficult") != "1":
+                labels.add(label)
+            left, top, right, bottom = (
+                float(thing.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            marked.append(((left - 1, top - 1, right, bottom), label))
+    except (OSError, ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(
+            f"{annotation} cannot be read as an annotation of Pascal VOC ({first_line(error)}): copy it again."
+        ) from error
+    return Entry(
+        f"{name}.jpg",
+        path,
+        tuple(sorted(labels)),
+        _boxes(path, marked, annotation),
+        mask if mask.is_file() else None,
+    )
+
+
+def _labelled(entries: Sequence[Entry], path: Path, classes: Sequence[str]) -> list[Entry]:
+    if path.name == _GROUND_TRUTH:
+        labels = _devkit_labels(path, classes)
+    else:
+        rows = read_labels(path, {entry.identifier for entry in entries})
+        _check_unique((name for name, _ in rows), path)
+        labels = dict(rows)
+    return [
+        replace(entry, labels=(labels[entry.identifier],) if entry.identifier in labels else ())
+        for entry in entries
+    ]
+
+
+def _devkit_labels(path: Path, classes: Sequence[str]) -> dict[str, int]:
+    """Labels by file name. The devkit numbers the classes in an order of its own, which ``meta.mat`` explains."""
+    meta = path.with_name("meta.mat")
+    remedy = "take both files from ILSVRC2012_devkit_t12/data, or give class folders or a CSV file of labels."
+    if len(classes) != 1000:
+        raise DatasetError(
+            f"{path} labels ImageNet's 1000 classes, but the backbone has {len(classes)}: choose another backbone, "
+            "or give a CSV file of labels."
+        )
+    if not meta.is_file():
+        raise DatasetError(
+            f"{path} counts classes in an order that only {meta} tells, which is missing: {remedy}"
+        )
+    try:
+        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        names = dict(zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True))
+        indices = {synset: index for index, synset in enumerate(ImageNetInfo().label_names())}
+        numbers = path.read_text("utf-8").split()
+        return {
+            f"ILSVRC2012_val_{place:08d}.JPEG": indices[names[int(number)]]
+            for place, number in enumerate(numbers, start=1)
+        }
+    except Exception as error:  # a damaged file can make scipy raise nearly anything
+        raise DatasetError(
+            f"{path} and {meta} cannot be read ({first_line(error)[:120]}): {remedy}"
+        ) from error
+
+
+def _boxed(entries: Sequence[Entry], table: Path) -> list[Entry]:
+    def marked(row: dict[str, str]) -> tuple[Corners, int | None]:
+        left, top, right, bottom = (float(row[column]) for column in ("x0", "y0", "x1", "y1"))
+        return (left, top, right, bottom), int(row["class_index"]) if row.get("class_index") else None
+
+    columns = "file, x0, y0, x1, y1 and perhaps class_index"
+    found = defaultdict(list)
+    for name, box in read_table(table, "boxes", columns, marked, {entry.identifier for entry in entries}):
+        found[name].append(box)
+    return [replace(entry, boxes=_boxes(entry.path, found[entry.identifier], table)) for entry in entries]
+
+
+def _boxes(path: Path, marked: Sequence[tuple[Corners, int | None]], told_by: Path) -> tuple[Box, ...]:
+    """Rectangles in pixels of the stored file as boxes; none of a file that cannot be read, told when it is decoded."""
+    if not marked:
+        return ()
+    try:
+        width, height, orientation = images.measure(path)
+    except ImageError:
+        return ()
+    boxes = []
+    for corners, label in marked:
+        left, top, right, bottom = (
+            min(max(value, 0.0), side) / side
+            for value, side in zip(corners, (width, height, width, height), strict=True)
+        )
+        within = min(corners[:2]) >= -1 and corners[2] <= width + 1 and corners[3] <= height + 1
+        if not (within and left < right and top < bottom):
+            raise DatasetError(
+                f"{told_by} gives {path.name}, which has {width} x {height} pixels, the box {corners}: it must "
+                "be left, top, right, bottom within the picture."
+            )
+        boxes.append(Box(*_turned((left, top, right, bottom), orientation), label))
+    return tuple(boxes)
+
+
+def _turned(corners: Corners, orientation: int) -> Corners:
+    """Fractions of a stored picture as fractions of the upright one (EXIF 2.32, tag 0x0112)."""
+    left, top, right, bottom = corners
+    if orientation in (5, 6, 7, 8):
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 6, 7):
+        left, right = 1 - right, 1 - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = 1 - bottom, 1 - top
+    return left, top, right, bottom
+
+
+def _below(folder: Path, name: str, told_by: Path) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise DatasetError(
+            f"{told_by} names {name[:80]!r}, which is not below {folder}: keep the pictures there."
+        )
+    return path
+
+
+def _check_unique(names: Iterable[str], told_by: Path) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DatasetError(f"{told_by} names {twice[0]} more than once: keep one of them.")

@@ -1,0 +1,54 @@
+"""CSV files that say something about pictures: their classes, or where objects are."""
+
+import csv
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+from explorer.library.store import LibraryError
+
+T = TypeVar("T")
+Row = dict[str, str]
+
+
+class TableError(LibraryError):
+    """A CSV file that cannot be read as what it was given for; the sentence says what it must hold."""
+
+
+def read_table(
+    path: Path, purpose: str, columns: str, value: Callable[[Row], T], pictures: Collection[str] | None = None
+) -> list[tuple[str, T]]:
+    """The column ``file`` of every row and what ``value`` makes of that row, in order.
+
+    Args:
+        path: in UTF-8, the first line names the columns.
+        purpose, columns: what the file is read as, and the columns it must have, for the message.
+        value: of a row by column, in which cells that are missing are empty; its KeyError and ValueError refuse.
+        pictures: the names to keep; None keeps all.
+
+    Raises:
+        TableError: a file that cannot be read, or that names none of the pictures.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(row["file"], value(row)) for row in csv.DictReader(file, restval="")]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise TableError(
+            f"{path} cannot be read as {purpose} ({error}): it must be a CSV file with the columns {columns}."
+        ) from error
+    if pictures is None:
+        return rows
+    kept = [row for row in rows if row[0] in pictures]
+    if not kept:
+        raise TableError(f"{path} names none of the pictures: its column file must hold their file names.")
+    return kept
+
+
+def read_labels(path: Path, pictures: Collection[str]) -> list[tuple[str, int]]:
+    """(file, class index) of each row of a labels file, the rows of other pictures left out.
+
+    Raises:
+        TableError: a file that cannot be read, or that names none of the pictures.
+    """
+    columns = "file and class_index, a whole number"
+    return read_table(path, "labels", columns, lambda row: int(row["class_index"]), pictures)
