@@ -265,7 +265,9 @@ def test_listings_are_json(lite0, capsys):
 
 
 def test_costs_are_foretold_and_measured(monkeypatch, capsys):
-    monkeypatch.setattr(listings, "METHODS", {name: METHODS[name] for name in ("grad-cam", "score-cam", "cam")})
+    monkeypatch.setattr(
+        listings, "METHODS", {name: METHODS[name] for name in ("grad-cam", "score-cam", "cam")}
+    )
     assert main(["methods", "--costs", "--json"]) == 0
     costs = {item["name"]: item for item in parse(capsys.readouterr().out)}
     assert {name: item["passes"] for name, item in costs.items()} == {

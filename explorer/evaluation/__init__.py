@@ -1,7 +1,46 @@
-"""Evaluation of whole data sets."""
+"""Whole data sets evaluated: how faithful each method's maps are, and how sure that is."""
 
 from explorer.evaluation.dataset import VOC_CLASSES, Box, DatasetError, Entry, open_dataset
 from explorer.evaluation.decoding import ahead
 from explorer.evaluation.regions import boxes_seen, region
+from explorer.evaluation.run import Configuration, EvaluationError, Outcome, describe, evaluate
+from explorer.evaluation.summary import (
+    Column,
+    Comparison,
+    Estimate,
+    Row,
+    Score,
+    Summary,
+    best_and_worst,
+    summarise,
+)
+from explorer.evaluation.tables import as_markdown, as_table, read_csv, write_csv, write_parquet
 
-__all__ = ["VOC_CLASSES", "Box", "DatasetError", "Entry", "ahead", "boxes_seen", "open_dataset", "region"]
+__all__ = [
+    "VOC_CLASSES",
+    "Box",
+    "Column",
+    "Comparison",
+    "Configuration",
+    "DatasetError",
+    "Entry",
+    "Estimate",
+    "EvaluationError",
+    "Outcome",
+    "Row",
+    "Score",
+    "Summary",
+    "ahead",
+    "as_markdown",
+    "as_table",
+    "best_and_worst",
+    "boxes_seen",
+    "describe",
+    "evaluate",
+    "open_dataset",
+    "read_csv",
+    "region",
+    "summarise",
+    "write_csv",
+    "write_parquet",
+]

@@ -1,0 +1,242 @@
+"""The evaluation of a data set: a pure function of each picture, and a journal from which a killed run goes on."""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from explorer.compute import Engine, Request
+from explorer.errors import ExplorerError
+from explorer.evaluation.dataset import Entry
+from explorer.evaluation.decoding import ahead
+from explorer.evaluation.regions import boxes_seen, region
+from explorer.images import ImageError, Picture
+from explorer.library import BUILT_IN, Rule
+from explorer.methods import Method
+from explorer.metrics import Metric, Objects
+
+Classes = Literal["predicted", "given"]
+Progress = Callable[[int, int], None]
+Record = dict[str, Any]
+
+_JOURNAL = "journal.jsonl"
+_PACKAGES = ("cam-explorer", "torch", "torchvision", "timm", "numpy", "pillow")
+
+
+class EvaluationError(ExplorerError):
+    """An evaluation that cannot be made or continued; the sentence gives the remedy."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that decides an evaluation but the pictures.
+
+    Args:
+        classes: whether the predicted or the given classes are explained; each given class of a picture apart.
+        library, rule, seed: where references come from, for the methods that need them.
+    """
+
+    backbone: str
+    layer: str | None
+    methods: tuple[Method, ...]
+    metrics: tuple[Metric, ...]
+    classes: Classes = "predicted"
+    library: str = BUILT_IN
+    rule: Rule = "random"
+    seed: int = 0
+
+    def requests(self, target: int | None) -> list[Request]:
+        return [
+            Request(
+                self.backbone,
+                self.layer,
+                method,
+                target,
+                self.library,
+                self.rule,
+                self.seed,
+            )
+            for method in self.methods
+        ]
+
+
+def measure(engine: Engine, entry: Entry, picture: Picture, configuration: Configuration) -> list[Record]:
+    """What the metrics say of every method's map of a picture, plain and calibrated: one record for each.
+
+    The same picture and configuration give the same records, whatever was evaluated before.
+    """
+    cut = engine.backbone(configuration.backbone).cut(configuration.layer)
+    preprocessing = cut.backbone.preprocessing
+    predicted = int(engine.predict(picture, configuration.backbone).probabilities.argmax())
+    records: list[Record] = []
+    for target in entry.labels if configuration.classes == "given" else [predicted]:
+        seen = region(entry, target, preprocessing, picture)
+        objects = None if seen is None else Objects(seen, boxes_seen(entry, target, preprocessing, picture))
+        several = configuration.classes == "given" and len(entry.labels) > 1
+        for found in engine.figures(picture, configuration.requests(target), configuration.metrics, objects):
+            common = {
+                "picture": f"{entry.identifier} ({target})" if several else entry.identifier,
+                "digest": picture.digest,
+                "label": entry.labels[0] if entry.labels else None,
+                "target": target,
+                "probability": found.probability,
+                "correct": predicted in entry.labels if entry.labels else None,
+                "method": found.request.method.name,
+            }
+            blank = found.blank is not None
+            for variant, cut_at, values in (
+                ("plain", None, found.plain),
+                ("calibrated", found.calibration.cut, found.calibrated),
+            ):
+                known = {name: None if math.isnan(value) else value for name, value in values.items()}
+                records.append({**common, "variant": variant, "blank": blank, "cut": cut_at, **known})
+    return records
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The records of all pictures in the order of the data set, and why pictures were left out."""
+
+    records: list[Record]
+    skipped: list[str]
+
+
+def evaluate(
+    engine: Engine,
+    entries: Sequence[Entry],
+    configuration: Configuration,
+    folder: Path,
+    progress: Progress = lambda done, total: None,
+    workers: int = 1,
+) -> Outcome:
+    """Evaluates a data set, or what is left of it after an interruption.
+
+    Args:
+        folder: where the journal is kept; every picture that stands in it is not computed again.
+        progress: called with (pictures done, pictures in all) after each; may raise to stop.
+        workers: how many processes decode pictures ahead.
+
+    Raises:
+        EvaluationError: the folder holds another evaluation or is in use, or no picture has a given class.
+    """
+    if configuration.classes == "given" and not any(entry.labels for entry in entries):
+        raise EvaluationError(
+            "The given classes are to be explained, but no picture has one: give a file of labels, or explain the "
+            "predicted classes."
+        )
+    with _journal(folder, describe(engine, entries, configuration)) as (known, append):
+        left = [entry for entry in entries if entry.identifier not in known]
+        progress(len(entries) - len(left), len(entries))
+        for done, (entry, picture) in enumerate(ahead(left, workers if len(left) > 1 else 0), 1):
+            if isinstance(picture, ImageError):
+                append(entry, [], str(picture))
+            elif configuration.classes == "given" and not entry.labels:
+                append(entry, [], f"{entry.identifier} has no given class.")
+            else:
+                append(entry, measure(engine, entry, picture, configuration), None)
+            progress(len(entries) - len(left) + done, len(entries))
+        lines = {line["picture"]: line for line in _lines(folder / _JOURNAL)[1:]}
+    inorder = [lines[entry.identifier] for entry in entries]
+    return Outcome(
+        [record for line in inorder for record in line["records"]],
+        [line["skipped"] for line in inorder if line["skipped"]],
+    )
+
+
+def describe(engine: Engine, entries: Sequence[Entry], configuration: Configuration) -> dict[str, Any]:
+    """What an evaluation is of, ready for JSON: equal descriptions have equal results on one machine."""
+    cut = engine.backbone(configuration.backbone).cut(configuration.layer)
+    library = None
+    if any(method.needs_references() for method in configuration.methods):
+        info = engine.library(cut, configuration.library).info
+        library = {
+            "name": info.name,
+            "fingerprint": info.fingerprint,
+            "records": info.records,
+            "source": info.source,
+            "rule": configuration.rule,
+            "seed": configuration.seed,
+        }
+    content = hashlib.sha256()
+    for entry in entries:
+        content.update(repr((entry.identifier, entry.labels, entry.boxes, entry.mask is not None)).encode())
+    return {
+        "backbone": configuration.backbone,
+        "weights_sha256": cut.backbone.digest,
+        "layer": cut.layer.name,
+        "layer_shape": [cut.layer.channels, cut.layer.height, cut.layer.width],
+        "preprocessing": asdict(cut.backbone.preprocessing),
+        "classes": configuration.classes,
+        "library": library,
+        "methods": [{"name": method.name, "options": asdict(method)} for method in configuration.methods],
+        "metrics": [
+            {"name": metric.name, "options": asdict(metric), "better": metric.better}
+            for metric in configuration.metrics
+        ],
+        "pictures": len(entries),
+        "pictures_sha256": content.hexdigest(),
+        "device": str(engine.device),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+_Append = Callable[[Entry, list[Record], str | None], None]
+
+
+@contextmanager
+def _journal(folder: Path, head: dict[str, Any]) -> Iterator[tuple[set[str], _Append]]:
+    """The pictures written before, and what appends one; a line that a kill has cut short is dropped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _JOURNAL
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            head = json.loads(json.dumps(head))
+            lines = _lines(path)
+            if lines and lines[0] != head:
+                other = ", ".join(name for name in head if lines[0].get(name) != head[name])
+                raise EvaluationError(
+                    f"{folder} holds another evaluation (other {other}): choose another folder, or delete that one."
+                )
+            with path.open("ab", buffering=0) as file:
+
+                def write(line: dict[str, Any]) -> None:
+                    file.write(json.dumps(line).encode() + b"\n")
+
+                def append(entry: Entry, records: list[Record], skipped: str | None) -> None:
+                    write({"picture": entry.identifier, "records": records, "skipped": skipped})
+
+                if not lines:
+                    write(head)
+                yield {line["picture"] for line in lines[1:]}, append
+    except Timeout:
+        raise EvaluationError(
+            f"{folder} is in use by another evaluation: wait for it, or choose another folder."
+        ) from None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """What stands in a journal; whatever follows the last whole line is cut off."""
+    if not path.exists():
+        return []
+    with path.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        file.truncate(whole)
+    try:
+        return [json.loads(line) for line in content[:whole].splitlines()]
+    except ValueError as error:
+        raise EvaluationError(f"{path} is damaged ({error}): delete it and evaluate again.") from error
