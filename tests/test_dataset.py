@@ -155,7 +155,14 @@ def test_the_ground_truth_of_imagenet_is_read_through_the_devkits_own_order(devk
     assert open_dataset(devkit, classes=IMAGENET, labels=truth) == entries
 
 
-def test_the_ground_truth_of_imagenet_alone_is_refused(devkit):
+def test_the_ground_truth_of_imagenet_that_does_not_fit_is_refused(devkit):
+    truth = devkit / "val" / "ILSVRC2012_validation_ground_truth.txt"
+    photo(devkit / "other" / "a.jpg")
+    with pytest.raises(DatasetError, match="is for pictures named ILSVRC2012_val_00000001 to"):
+        open_dataset(devkit / "other", classes=IMAGENET, labels=truth)
+    truth.write_text("3\n1\n")
+    with pytest.raises(DatasetError, match=r"meta\.mat cannot be read \(list index out of range\)"):
+        open_dataset(devkit, classes=IMAGENET)
     with pytest.raises(DatasetError, match=r"ground_truth\.txt labels ImageNet's 1000 classes, .* has 3"):
         open_dataset(devkit, classes=PETS)
     meta = devkit / "val" / "meta.mat"
@@ -337,17 +344,18 @@ def test_a_box_outside_its_picture_or_inverted_is_refused(flat, tmp_path, corner
     assert one_sentence(refusal)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_turn_with_their_picture(tmp_path, orientation):
+def test_boxes_turn_with_their_picture(tmp_path, orientation, name):
     pixels = np.zeros((60, 80), np.uint8)
     pixels[10:25, 30:70] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    table = write(tmp_path / "boxes.csv", "file,x0,y0,x1,y1\na.png,30,10,70,25\n")
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, quality=100)
+    table = write(tmp_path / "boxes.csv", f"file,x0,y0,x1,y1\n{name},30,10,70,25\n")
     [entry] = open_dataset(tmp_path, classes=PETS, boxes=table)
     picture = load(entry.path)
-    rows, columns = np.nonzero(picture.pixels[:, :, 0])
+    rows, columns = np.nonzero(picture.pixels[:, :, 0] > 128)
     [box] = entry.boxes
     assert (box.left * picture.width, box.right * picture.width) == pytest.approx(
         (columns.min(), columns.max() + 1)

@@ -1,6 +1,7 @@
 """What is explained: classifiers with their weights, preprocessing and labels, cut into trunk and head."""
 
 from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
+from explorer.backbones.checkpoint import CheckpointError, from_checkpoint
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
 from explorer.backbones.narrow import LastLayer
 from explorer.backbones.preprocessing import Preprocessing
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_BACKBONE",
     "Backbone",
     "BackboneInfo",
+    "CheckpointError",
     "Cut",
     "LastLayer",
     "Layer",
@@ -28,6 +30,7 @@ __all__ = [
     "UnknownLayerError",
     "UntraceableError",
     "WeightsUnavailableError",
+    "from_checkpoint",
     "info",
     "load",
     "names",

@@ -62,7 +62,7 @@ def info(name: str) -> BackboneInfo:
     if name in _LITE:
         ready = importlib.util.find_spec(f"{name}_pytorch_model") is not None
         return BackboneInfo(name, "pip package", f"{name}-pytorch-model", None, None, None, ready)
-    entry = _torchvision_weights(name)
+    entry = torchvision_weights(name)
     meta = entry.meta
     return BackboneInfo(
         name,
@@ -117,7 +117,7 @@ def _load_lite(
 def _load_torchvision(
     name: str, progress: weights.Progress | None
 ) -> tuple[nn.Module, Preprocessing, tuple[str, ...]]:
-    entry = _torchvision_weights(name)
+    entry = torchvision_weights(name)
     weights.fetch(entry.url, name, progress)
     with weights.reading(name, str(weights.cached(entry.url))):
         model = torchvision.models.get_model(name.split(".")[0], weights=entry, progress=False)
@@ -127,14 +127,7 @@ def _load_torchvision(
 def _load_timm(
     name: str, progress: weights.Progress | None
 ) -> tuple[nn.Module, Preprocessing, tuple[str, ...]]:
-    identifier = name.removeprefix("timm:")
-    if not timm.is_model(identifier):
-        near = ", ".join(timm.list_models(f"*{identifier[:8]}*", pretrained=True)[:4]) or "timm.list_models()"
-        raise UnknownBackboneError(f"timm knows no model {identifier[:80]!r}; near it: {near}.")
-    try:
-        published = timm.get_pretrained_cfg(identifier)
-    except RuntimeError as error:
-        raise UnknownBackboneError(f"timm has no weights {identifier[:80]!r}: {error}") from error
+    identifier, published = timm_weights(name)
     repository = published.hf_hub_id if published else None
     local = try_to_load_from_cache(repository, "model.safetensors") if repository else None
     try:
@@ -156,7 +149,12 @@ def _load_timm(
     return model, from_timm(resolve_model_data_config(model)), labels
 
 
-def _torchvision_weights(name: str) -> Any:
+def torchvision_weights(name: str) -> Any:
+    """torchvision's entry of the weights ``NAME.WEIGHTS``, or of those that ``NAME`` loads.
+
+    Raises:
+        UnknownBackboneError: no such classifier, or none with such weights.
+    """
     architecture, _, wanted = name.partition(".")
     if architecture not in torchvision.models.list_models(module=torchvision.models):
         raise UnknownBackboneError(
@@ -170,6 +168,22 @@ def _torchvision_weights(name: str) -> Any:
             f"{architecture} has no weights {wanted[:80]!r}; there are {', '.join(entries.__members__)}."
         )
     return entries[wanted]
+
+
+def timm_weights(name: str) -> tuple[str, Any]:
+    """timm's own name of ``timm:NAME``, and the configuration of its weights, None where it publishes none.
+
+    Raises:
+        UnknownBackboneError: no such model, or none with such weights.
+    """
+    identifier = name.removeprefix("timm:")
+    if not timm.is_model(identifier):
+        near = ", ".join(timm.list_models(f"*{identifier[:8]}*", pretrained=True)[:4]) or "timm.list_models()"
+        raise UnknownBackboneError(f"timm knows no model {identifier[:80]!r}; near it: {near}.")
+    try:
+        return identifier, timm.get_pretrained_cfg(identifier)
+    except RuntimeError as error:
+        raise UnknownBackboneError(f"timm has no weights {identifier[:80]!r}: {error}") from error
 
 
 def _imagenet_labels() -> tuple[str, ...]:

@@ -74,11 +74,11 @@ def fetch(url: str, name: str, progress: Progress | None = None) -> None:
 
 
 @contextmanager
-def reading(name: str, place: str) -> Iterator[None]:
+def reading(name: str, place: str, remedy: str = "remove it, so that it is fetched again") -> Iterator[None]:
     """Around the reading of a weight file: turns one that is damaged, foreign or holds code into a sentence.
 
     Args:
-        place: where the file lies, for the message.
+        place, remedy: where the file lies, and what to do about it, for the message.
 
     Raises:
         WeightsUnavailableError: the file does not hold the weights of this network.
@@ -87,8 +87,7 @@ def reading(name: str, place: str) -> Iterator[None]:
         yield
     except Exception as error:  # a damaged file can make torch raise nearly anything
         raise WeightsUnavailableError(
-            f"The file {place} does not hold the weights of {name} ({first_line(error)[:120]}): "
-            "remove it, so that it is fetched again."
+            f"The file {place} does not hold the weights of {name} ({first_line(error)[:120]}): {remedy}."
         ) from error
 
 

@@ -16,21 +16,12 @@ from explorer.images import ImageError
 from explorer.library import read_labels, read_table
 
 VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car"),
+    *("cat", "chair", "cow", "diningtable", "dog", "horse", "motorbike"),
+    *("person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\b")
 _SYNSET = re.compile(r"n\d{8}")
 
 Corners = tuple[float, float, float, float]
@@ -196,8 +187,8 @@ def _voc(folder: Path, split: str, classes: Sequence[str]) -> list[Entry]:
 
 def _voc_entry(folder: Path, name: str, listing: Path) -> Entry:
     path = _below(folder / "JPEGImages", f"{name}.jpg", listing)
-    annotation = folder / "Annotations" / f"{name}.xml"
-    mask = folder / "SegmentationClass" / f"{name}.png"
+    annotation = _below(folder / "Annotations", f"{name}.xml", listing)
+    mask = _below(folder / "SegmentationClass", f"{name}.png", listing)
     labels, marked = set(), []
     try:
         for thing in ElementTree.parse(annotation).iterfind("object"):
@@ -223,7 +214,7 @@ def _voc_entry(folder: Path, name: str, listing: Path) -> Entry:
 
 def _labelled(entries: Sequence[Entry], path: Path, classes: Sequence[str]) -> list[Entry]:
     if path.name == _GROUND_TRUTH:
-        labels = _devkit_labels(path, classes)
+        labels = _devkit_labels(path, entries, classes)
     else:
         rows = read_labels(path, {entry.identifier for entry in entries})
         _check_unique((name for name, _ in rows), path)
@@ -234,8 +225,8 @@ def _labelled(entries: Sequence[Entry], path: Path, classes: Sequence[str]) -> l
     ]
 
 
-def _devkit_labels(path: Path, classes: Sequence[str]) -> dict[str, int]:
-    """Labels by file name. The devkit numbers the classes in an order of its own, which ``meta.mat`` explains."""
+def _devkit_labels(path: Path, entries: Sequence[Entry], classes: Sequence[str]) -> dict[str, int]:
+    """Labels by identifier. The devkit numbers the classes in an order of its own, which ``meta.mat`` explains."""
     meta = path.with_name("meta.mat")
     remedy = "take both files from ILSVRC2012_devkit_t12/data, or give class folders or a CSV file of labels."
     if len(classes) != 1000:
@@ -247,15 +238,16 @@ def _devkit_labels(path: Path, classes: Sequence[str]) -> dict[str, int]:
         raise DatasetError(
             f"{path} counts classes in an order that only {meta} tells, which is missing: {remedy}"
         )
+    found = ((entry.identifier, _VALIDATION.search(entry.identifier)) for entry in entries)
+    places = {identifier: int(match[1]) for identifier, match in found if match}
+    if not places:
+        raise DatasetError(f"{path} is for pictures named ILSVRC2012_val_00000001 to _00050000: {remedy}")
     try:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         names = dict(zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True))
         indices = {synset: index for index, synset in enumerate(ImageNetInfo().label_names())}
-        numbers = path.read_text("utf-8").split()
-        return {
-            f"ILSVRC2012_val_{place:08d}.JPEG": indices[names[int(number)]]
-            for place, number in enumerate(numbers, start=1)
-        }
+        numbers = [0, *map(int, path.read_text("utf-8").split())]
+        return {identifier: indices[names[numbers[place]]] for identifier, place in places.items()}
     except Exception as error:  # a damaged file can make scipy raise nearly anything
         raise DatasetError(
             f"{path} and {meta} cannot be read ({first_line(error)[:120]}): {remedy}"
@@ -311,8 +303,7 @@ def _turned(corners: Corners, orientation: int) -> Corners:
 
 
 def _below(folder: Path, name: str, told_by: Path) -> Path:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    if "\0" in name or not (path := (folder / name).resolve()).is_relative_to(folder.resolve()):
         raise DatasetError(
             f"{told_by} names {name[:80]!r}, which is not below {folder}: keep the pictures there."
         )

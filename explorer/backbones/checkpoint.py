@@ -1,0 +1,117 @@
+"""The user's own weights in an architecture of torchvision or timm."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision.models
+from safetensors.torch import load_file
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+
+from explorer.backbones import weights
+from explorer.backbones.backbone import Backbone
+from explorer.backbones.preprocessing import Preprocessing, from_timm, from_torchvision
+from explorer.backbones.registry import timm_weights, torchvision_weights
+from explorer.errors import ExplorerError, first_line
+
+
+class CheckpointError(ExplorerError):
+    """A checkpoint that does not fit its architecture or its labels; the sentence says where."""
+
+
+def from_checkpoint(
+    architecture: str,
+    path: Path,
+    labels: Sequence[str] | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Backbone:
+    """A backbone of your own weights, called as their file. It sees pictures as the architecture's default weights do.
+
+    Args:
+        architecture: a classifier of torchvision, or ``timm:NAME``.
+        path: a state dict, as ``.safetensors`` or by ``torch.save``, perhaps as the entry "state_dict" or "model" of
+            what was saved, perhaps with every name after "module.". No code in it is run.
+        labels: a name for each class, in order, or a file with one on each line; None for "class 0", "class 1" ...
+
+    Raises:
+        UnknownBackboneError: no such architecture.
+        WeightsUnavailableError: the file is missing, damaged or no state dict.
+        CheckpointError: the weights do not fit the architecture, or the labels not the weights.
+        UntraceableError: torch.fx cannot trace the architecture.
+    """
+    make, preprocessing = _architecture(architecture)
+    state = _state(architecture, path)
+    model = make()
+    *_, last = expected = model.state_dict()  # a parameter of the classifier, in every architecture of both
+    if last in state and state[last].dim() and len(state[last]) != len(expected[last]):
+        model = make(num_classes=len(state[last]))
+        expected = model.state_dict()
+    misfit = _misfit(expected, state)
+    if misfit is not None:
+        raise CheckpointError(
+            f"{path} does not fit {architecture} ({misfit}): name the architecture that was trained."
+        )
+    expected.update(state)  # which keeps the versions of the modules
+    model.load_state_dict(expected)
+    names = _labels(labels, len(state[last]), path)
+    return Backbone(path.stem, model, preprocessing(model), names, device)
+
+
+def _architecture(name: str) -> tuple[Callable[..., nn.Module], Callable[[nn.Module], Preprocessing]]:
+    """How a model without weights is made, and what it sees of a picture."""
+    if name.startswith("timm:"):
+        make = partial(timm.create_model, timm_weights(name)[0])
+        return make, lambda model: from_timm(resolve_model_data_config(model))
+    entry = torchvision_weights(name)
+    make = partial(torchvision.models.get_model, name.split(".")[0])
+    return make, lambda model: from_torchvision(entry.transforms())
+
+
+def _state(architecture: str, path: Path) -> dict[str, Tensor]:
+    with weights.reading(architecture, str(path), "give a state dict, as safetensors or by torch.save"):
+        saved: Any
+        if path.suffix == ".safetensors":
+            saved = load_file(path)
+        else:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        for nest in ("state_dict", "model"):
+            if isinstance(saved, dict) and isinstance(saved.get(nest), dict):
+                saved = saved[nest]
+        if not isinstance(saved, dict) or not all(isinstance(value, Tensor) for value in saved.values()):
+            raise TypeError("no tensors by name")
+        return {name.removeprefix("module."): value for name, value in saved.items()}
+
+
+def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that does not fit, where there is one. Old files count no batches."""
+    for name in expected:
+        if name not in state and not name.endswith("num_batches_tracked"):
+            return f"{name} is missing"
+    for name in state:
+        if name not in expected:
+            return f"{name} has no place there"
+    for name, value in expected.items():
+        if name in state and state[name].shape != value.shape:
+            return f"{name} has the shape {tuple(state[name].shape)} instead of {tuple(value.shape)}"
+    return None
+
+
+def _labels(labels: Sequence[str] | Path | None, classes: int, path: Path) -> tuple[str, ...]:
+    if labels is None:
+        return tuple(f"class {index}" for index in range(classes))
+    try:
+        names = tuple(labels.read_text("utf-8").splitlines() if isinstance(labels, Path) else labels)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{labels} cannot be read as labels ({first_line(error)}): it must be a text file, one name a line."
+        ) from error
+    if len(names) != classes:
+        source = labels if isinstance(labels, Path) else "The list of labels"
+        raise CheckpointError(
+            f"{source} has {len(names)} names, but {path} has {classes} classes: give one for each."
+        )
+    return names
