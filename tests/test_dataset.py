@@ -262,7 +262,7 @@ def test_a_list_of_pictures(tmp_path):
     assert open_dataset(table, classes=PETS) == [Entry("a.jpg", tmp_path / "a.jpg")]
 
 
-@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "deep/../../secret.jpg"])
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "deep/../../secret.jpg", "a\0.jpg"])
 def test_a_list_does_not_leave_its_folder(tmp_path, name):
     photo(tmp_path / "secret.jpg")
     table = write(tmp_path / "set" / "list.csv", f"file\n{name}\n")
