@@ -145,7 +145,7 @@ def summarise(
     columns: Sequence[Column],
     baseline: tuple[str, str],
     *,
-    resamples: int = 5000,
+    resamples: int = 10000,
     seed: int = 0,
 ) -> Summary:
     """Compares the methods of a table with one row for each picture, method and variant, in any order.
@@ -155,7 +155,7 @@ def summarise(
     BCa would correct for skewness, of which a mean over hundreds of pictures keeps next to nothing.
     p values are two-sided Wilcoxon signed-rank tests in which zero differences are ranked (Pratt 1959), 1 where all
     are zero, corrected for the number of methods compared (Holm 1979). ADCC of the means has no value for one
-    picture: its p is twice the smaller share of resamples on either side of zero.
+    picture: its p is that of the difference over its bootstrap standard error (Wald, chapter 12).
 
     Args:
         table: the columns picture, method, variant, blank and correct (None where the class is unknown), and a float
@@ -166,7 +166,9 @@ def summarise(
         ValueError: a picture is there twice for one method and variant, or the baseline is not there.
     """
     names = [column.name for column in columns]
-    keyed = table.set_index(KEY, verify_integrity=True)
+    keyed = table.set_index(KEY)
+    if not keyed.index.is_unique:
+        raise ValueError("A picture is in the table twice for the same method and variant.")
     pictures = sorted(set(table["picture"]))
     groups = sorted(
         set(zip(table["method"], table["variant"], strict=True)), key=lambda g: (g[0], VARIANTS.index(g[1]))
@@ -332,7 +334,7 @@ def _against(
     """Each method against the baseline by one metric, with scores (P, G) where pictures have any."""
     others = [g for g in range(len(paired.n)) if g != base]
     if scores is None:
-        p = {g: _share(paired.resampled[:, g, m]) for g in others}
+        p = {g: _wald(paired.mean[g, m], paired.resampled[:, g, m]) for g in others}
     else:
         p = {g: _wilcoxon(scores[:, g] - scores[:, base]) for g in others}
     p = _corrected(p)
@@ -367,7 +369,10 @@ def _ranking(
             ranks[g] = 1 + int((goodness[rivals] > goodness[g] + TIE).sum())
             if g != best:
                 p[g] = (
-                    _share(means.resampled[:, g, m] - means.resampled[:, best, m])
+                    _wald(
+                        means.mean[g, m] - means.mean[best, m],
+                        means.resampled[:, g, m] - means.resampled[:, best, m],
+                    )
                     if scores is None
                     else _wilcoxon(scores[:, g] - scores[:, best])
                 )
@@ -385,13 +390,13 @@ def _wilcoxon(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
 
 
-def _share(differences: np.ndarray) -> float:
-    """Two-sided p of resampled differences (R,): twice the smaller share on either side of zero."""
-    differences = differences[~np.isnan(differences)]
-    if not len(differences):
-        return np.nan
-    smaller = min((differences <= TIE).sum(), (differences >= -TIE).sum())
-    return float(min(1, 2 * (smaller + 1) / (len(differences) + 1)))
+def _wald(difference: float, resampled: np.ndarray) -> float:
+    """Two-sided p of a difference against the deviation of its resamples (R,); NaN where it is undefined."""
+    if abs(difference) <= TIE:
+        return 1.0
+    error = np.nanstd(resampled) if not np.isnan(resampled).all() else np.nan
+    with np.errstate(divide="ignore"):
+        return float(2 * stats.norm.sf(abs(difference) / error))
 
 
 def _corrected(p: dict[int, float]) -> dict[int, float]:

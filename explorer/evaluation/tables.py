@@ -1,5 +1,6 @@
 """Tables of scores as files that read back the same, and a summary as the table of a paper."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def as_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Every float as the shortest text that reads back as the same float."""
-    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    """Every float as the shortest text that reads back as the same float; texts are quoted, for the sake of \\r."""
+    table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n", encoding="utf-8")
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -44,7 +45,6 @@ def read_csv(path: Path) -> pd.DataFrame:
         dtype=types,
         keep_default_na=False,
         na_values={name: [""] for name, kind in types.items() if kind != "str"},
-        float_precision="round_trip",
         encoding="utf-8",
     )
 

@@ -1,1 +1,1 @@
-"""Maps and curves made visible: colours, overlays, charts, manifests."""
+"""Maps, curves and evaluations made visible: colours, overlays, charts, manifests, reports."""
