@@ -12,9 +12,9 @@ from explorer.evaluation.summary import VARIANTS, Column, Row, Summary
 # Both stand out from white and from the dark page by more than 3 : 1.
 ACCENT = "#3b82c4"
 GREY = "#8c8c8c"
-_FILL = {"plain": "rgba(0,0,0,0)", "calibrated": "rgba(59,130,196,.5)"}
-_OUTLINE = {"plain": 1, "calibrated": 0}
 _CLEAR = "rgba(0,0,0,0)"
+_FILL = {"plain": _CLEAR, "calibrated": "rgba(59,130,196,.5)"}
+_OUTLINE = {"plain": 1, "calibrated": 0}
 _AXIS = {"gridcolor": "rgba(128,128,128,.22)", "zeroline": False, "fixedrange": True, "automargin": True}
 _FONT = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 _ROW = 19
