@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
@@ -40,6 +41,11 @@ class Preprocessing:
         image = F.resize(picture.image, size, InterpolationMode(self.interpolation))
         image = F.to_tensor(F.center_crop(image, list(self.crop)))
         return F.normalize(image, list(self.mean), list(self.std))
+
+    def colours(self, image: Tensor) -> Tensor:
+        """A network input (3, H, W) as it looks: (H, W, 3) uint8."""
+        values = image.cpu().permute(1, 2, 0) * torch.tensor(self.std) + torch.tensor(self.mean)
+        return (values * 255).round().clamp(0, 255).byte()
 
     def box(self, picture: Picture) -> tuple[float, float, float, float]:
         """Where the crop lies: (left, top, right, bottom) as fractions of the picture's width and height.

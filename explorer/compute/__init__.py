@@ -25,6 +25,7 @@ __all__ = [
     "ReferencesUsed",
     "Request",
     "Service",
+    "Stage",
     "State",
     "Worker",
     "keep_freed_memory",

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
@@ -29,7 +31,19 @@ from explorer.library import (
 )
 from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
-from explorer.metrics import Canvas, Examined, Explain, Kept, Metric, Objects, gather
+from explorer.metrics import (
+    Canvas,
+    Examined,
+    Explain,
+    Kept,
+    Metric,
+    Objects,
+    Perturbation,
+    Randomisation,
+    Steps,
+    gather,
+    rank_correlation,
+)
 from explorer.probe import Precision, Probe
 
 
@@ -151,7 +165,7 @@ class Figures:
     """What metrics say of one map, by their names: ``plain``, and ``calibrated`` at the cut of its calibration.
 
     ``digest`` identifies the picture. A blank map, for the reason that ``blank`` gives, is measured as one that
-    keeps nothing.
+    keeps nothing. ``curves`` holds the plain map's probabilities at each step of the metrics that go by steps.
     """
 
     digest: str
@@ -163,6 +177,16 @@ class Figures:
     calibration: Calibration
     plain: dict[str, float]
     calibrated: dict[str, float]
+    curves: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The map (H, W) of a network that is random after a layer, and Spearman's correlation with the network's own."""
+
+    layer: str
+    saliency: Tensor
+    correlation: float
 
 
 class Engine:
@@ -317,30 +341,68 @@ class Engine:
             gather([(shown, [Kept(level) for level in PAPER_LEVELS]) for shown in plain])
             curves = [shown.calibration() for shown in plain]
             cut = [shown.calibrated(curve.cut) for shown, curve in zip(plain, curves, strict=True)]
-            asked = [
-                (shown, metric.perturbations(shown.saliency.numel()))
-                for shown in (*plain, *cut)
-                for metric in metrics
-            ]
+            pixels, predicted = probe.image[0].numel(), int(probe.logits.argmax())
+            asked = [(shown, metric.perturbations(pixels)) for shown in (*plain, *cut) for metric in metrics]
             progress.begin("Measuring", sum(len(several) for _, several in asked))
             gather(asked)
             found = []
             for request, one, curve, *both in zip(requests, made, curves, plain, cut, strict=True):
                 progress.begin(f"Measuring {request.method.title}")
-                values = [{metric.name: metric(shown) for metric in metrics} for shown in both]
+                plain_values, cut_values = (
+                    {metric.name: metric(shown) for metric in metrics} for shown in both
+                )
+                steps = {
+                    metric.name: tuple(both[0].scores(metric.perturbations(pixels)).tolist())
+                    for metric in metrics
+                    if isinstance(metric, Steps)
+                }
                 found.append(
                     Figures(
                         picture.digest,
                         request,
                         one.target,
                         both[0].probability,
-                        int(probe.logits.argmax()),
+                        predicted,
                         one.attribution.blank,
                         curve,
-                        *values,
+                        plain_values,
+                        cut_values,
+                        steps,
                     )
                 )
             return found
+
+    def randomised(
+        self, picture: Picture, request: Request, metric: Randomisation, progress: Progress | None = None
+    ) -> list[Stage]:
+        """The maps of networks of which more and more is random; see ``Randomisation``."""
+        progress = progress or Silent()
+        with self._lock:
+            made = self._attribute(picture, request, progress)
+            saliency = made.attribution.saliency
+            shown = Examined(Canvas(made.probe), made.target, saliency, made.explain)
+            found = []
+            for layer, other in metric.maps(shown):
+                progress.begin(f"Randomising {request.method.title} after {layer}")
+                found.append(Stage(layer, other.cpu(), rank_correlation(shown.saliency, other)))
+            return found
+
+    def perturbed(
+        self,
+        picture: Picture,
+        explanation: Explanation,
+        perturbation: Perturbation,
+        progress: Progress | None = None,
+    ) -> NDArray[np.uint8]:
+        """What a metric shows the network of a picture: (H, W, 3)."""
+        with self._lock:
+            request = explanation.request
+            cut = self.backbone(request.backbone, progress).cut(request.layer)
+            canvas = Canvas(self._probe(picture, cut, "float32"))
+            saliency = explanation.attribution.saliency
+            shown = Examined(canvas, explanation.target, saliency, lambda probe: saliency)
+            [image] = perturbation.pictures([perturbation], shown)
+            return cut.backbone.preprocessing.colours(image).numpy()
 
     def _attribute(self, picture: Picture, request: Request, progress: Progress) -> "_Made":
         backbone = self.backbone(request.backbone, progress)

@@ -5,15 +5,18 @@ import os
 from collections.abc import Hashable, Set
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from explorer import images
 from explorer.backbones import Layer
 from explorer.compute.device import keep_freed_memory, return_freed_memory
-from explorer.compute.engine import Engine, Explanation, Prediction, Request, all_references
+from explorer.compute.engine import Engine, Explanation, Figures, Prediction, Request, Stage, all_references
 from explorer.compute.jobs import BACKGROUND, Job, Worker
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
+from explorer.metrics import Metric, Perturbation, Randomisation
 
 
 class Service:
@@ -77,6 +80,36 @@ class Service:
             lambda job: self.engine.measure(picture, whole, job),
             waiter,
             priority=BACKGROUND,
+        )
+
+    def figures(
+        self, picture: Picture, request: Request, metrics: tuple[Metric, ...], waiter: str
+    ) -> Job[Figures]:
+        """What metrics say of a map."""
+        return self._device.submit(
+            ("figures", *_explanation_key(picture, request), metrics),
+            lambda job: self.engine.figures(picture, [request], metrics, progress=job)[0],
+            waiter,
+        )
+
+    def randomised(
+        self, picture: Picture, request: Request, metric: Randomisation, waiter: str
+    ) -> Job[list[Stage]]:
+        """The maps of networks of which more and more is random."""
+        return self._device.submit(
+            ("randomised", *_explanation_key(picture, request), metric),
+            lambda job: self.engine.randomised(picture, request, metric, job),
+            waiter,
+        )
+
+    def perturbed(
+        self, picture: Picture, explanation: Explanation, perturbation: Perturbation, waiter: str
+    ) -> Job[NDArray[np.uint8]]:
+        """What a metric shows the network of a picture."""
+        return self._device.submit(
+            ("perturbed", *_explanation_key(picture, explanation.request), perturbation),
+            lambda job: self.engine.perturbed(picture, explanation, perturbation, job),
+            waiter,
         )
 
     def remembered(self, picture: Picture, request: Request) -> Explanation | None:

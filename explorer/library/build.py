@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from explorer import images
-from explorer.backbones import Cut
+from explorer.backbones import Cut, Preprocessing
 from explorer.images import ImageError, Picture
 from explorer.library import store
 from explorer.library.store import LibraryError, Shard
@@ -162,17 +162,14 @@ def records(cut: Cut, sources: tuple[Source, ...], pictures: tuple[Picture, ...]
         cut.layer.to_maps(raw).half().cpu(),
         probabilities,
         torch.tensor(labels),
-        torch.stack(
-            [_thumbnail(image, backbone.preprocessing.mean, backbone.preprocessing.std) for image in inputs]
-        ),
+        torch.stack([_thumbnail(image, backbone.preprocessing) for image in inputs]),
     )
 
 
-def _thumbnail(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """What the network saw (3, H, W), back in colours: (side, side, 3) uint8."""
+def _thumbnail(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """What the network saw (3, H, W), small: (side, side, 3) uint8."""
     small = torch.nn.functional.interpolate(image[None], (_THUMBNAIL, _THUMBNAIL), mode="area")[0]
-    colours = small.permute(1, 2, 0) * torch.tensor(std) + torch.tensor(mean)
-    return (colours * 255).round().clamp(0, 255).byte()
+    return preprocessing.colours(small)
 
 
 def _crop(identifier: str, scale: float, x: float, y: float) -> Picture:

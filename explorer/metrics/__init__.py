@@ -6,7 +6,9 @@ from typing import get_args
 
 from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
 from explorer.metrics.examined import Box, Examined, Explain, Objects, gather
-from explorer.metrics.perturbation import Canvas, Kept
+from explorer.metrics.perturbation import Canvas, Deleted, Inserted, Kept, Perturbation
+from explorer.metrics.sanity import Randomisation, rank_correlation
+from explorer.metrics.steps import Deletion, Insertion, Steps
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)
@@ -23,13 +25,21 @@ __all__ = [
     "Better",
     "Box",
     "Canvas",
+    "Deleted",
+    "Deletion",
     "Examined",
     "Explain",
+    "Inserted",
+    "Insertion",
     "Kept",
     "Kind",
     "Metric",
     "Objects",
+    "Perturbation",
+    "Randomisation",
+    "Steps",
     "UnknownMetricError",
     "find",
     "gather",
+    "rank_correlation",
 ]

@@ -1,0 +1,155 @@
+"""``evaluate``: a whole data set measured."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from explorer.backbones import from_checkpoint
+from explorer.cli import flags
+from explorer.compute import Engine
+from explorer.errors import ExplorerError
+from explorer.evaluation import Configuration, evaluate, open_dataset
+from explorer.library import BUILT_IN, RULES
+from explorer.methods import METHODS, UndefinedMethodError
+from explorer.methods import find as find_method
+from explorer.metrics import METRICS
+from explorer.metrics import find as find_metric
+from explorer.render.results import write_results
+
+_METHODS = "grad-cam,grad-cam++,layer-cam,lift-cam,libra-cam,fake-cam,random,centre-gaussian"
+_METRICS = (
+    "average-drop,average-increase,average-gain,average-drop-in-deletion,coherency,complexity,adcc,"
+    "average-probability-increase,average-probability-drop,increase-rate,drop-rate,ties,insertion,deletion"
+)
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        parents=[flags.cut()],
+        help="measure methods over a data set; goes on where it was stopped",
+    )
+    command.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a folder of photographs or of class folders, ImageNet's or Pascal VOC's layout, or a CSV file of paths",
+    )
+    command.add_argument("--labels", type=Path, metavar="CSV", help="columns file, class_index")
+    command.add_argument(
+        "--boxes", type=Path, metavar="CSV", help="columns file, x0, y0, x1, y1 in pixels of the file"
+    )
+    command.add_argument("--split", default="val", help="of a data set that has several")
+    command.add_argument(
+        "--methods", default=_METHODS, metavar="A,B", help="names of `methods`, or all (default: %(default)s)"
+    )
+    command.add_argument(
+        "--metrics", default=_METRICS, metavar="A,B", help="names of `metrics`, or all (default: %(default)s)"
+    )
+    command.add_argument(
+        "--classes",
+        choices=["predicted", "given"],
+        default="predicted",
+        help="whether the predicted or the given class of a picture is explained",
+    )
+    command.add_argument(
+        "--baseline",
+        default="grad-cam",
+        metavar="METHOD",
+        help="with whose plain maps all others are compared",
+    )
+    command.add_argument(
+        "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
+    )
+    command.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
+    command.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="weights of your own for the architecture --backbone"
+    )
+    command.add_argument("--class-names", type=Path, metavar="FILE", help="of the checkpoint, one a line")
+    command.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that decode photographs ahead"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    flags.add_options(command, [*METHODS.values(), *METRICS.values()])
+    command.set_defaults(run=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    engine = Engine()
+    if arguments.checkpoint is None:
+        backbone = engine.backbone(arguments.backbone)
+    else:
+        backbone = from_checkpoint(
+            arguments.backbone, arguments.checkpoint, arguments.class_names, engine.device
+        )
+        engine.add(backbone)
+    undefined = engine.undefined(backbone.name, arguments.layer)
+    names = _names(arguments.methods, [name for name in METHODS if name not in undefined])
+    methods = tuple(flags.configured(find_method(name), arguments) for name in names)
+    if refused := [undefined[name] for name in names if name in undefined]:
+        raise UndefinedMethodError(refused[0])
+    if arguments.baseline not in names:
+        raise ExplorerError(
+            f"The baseline {arguments.baseline!r} is not among the methods that are evaluated: choose one of "
+            f"{', '.join(names)}."
+        )
+    configuration = Configuration(
+        backbone.name,
+        arguments.layer,
+        methods,
+        tuple(flags.configured(find_metric(name), arguments) for name in _names(arguments.metrics, METRICS)),
+        arguments.classes,
+        arguments.library,
+        arguments.rule,
+        arguments.seed,
+    )
+    entries = open_dataset(
+        arguments.images,
+        classes=backbone.labels,
+        labels=arguments.labels,
+        boxes=arguments.boxes,
+        split=arguments.split,
+    )
+    try:
+        outcome = evaluate(engine, entries, configuration, arguments.out, _Clock(), arguments.workers)
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        raise
+    write_results(engine, entries, configuration, outcome, arguments.baseline, arguments.out)
+    for reason in outcome.skipped:
+        print(f"Left out: {reason}", file=sys.stderr)
+    print((arguments.out / "table.md").read_text("utf-8"), end="")
+    print(f"Wrote report.html, table.md, summary.json, pictures.csv and pictures.parquet to {arguments.out}.")
+
+
+def _names(text: str, known: Iterable[str]) -> list[str]:
+    return list(known) if text == "all" else list(dict.fromkeys(name for name in text.split(",") if name))
+
+
+class _Clock:
+    """Progress on standard error, with the time left at the present speed."""
+
+    def __init__(self) -> None:
+        self._start: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now, done
+        began, before = self._start
+        text = f"{done} of {total} pictures"
+        if done > before:
+            each = (now - began) / (done - before)
+            text += f", {each:.2f} s each, {_duration(each * (total - done))} left"
+        end = "" if done < total else "\n"
+        print(f"\r{text:70}", end=end, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
