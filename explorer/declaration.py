@@ -1,7 +1,8 @@
 """What a method or a metric declares of itself: its options, once, and the paper that it comes from."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from explorer.errors import ExplorerError
 
@@ -59,6 +60,48 @@ class Declared:
                 raise OptionError(f"{self.name}: {item.name} must lie between {low} and {high}, not {value}.")
             if choices and value not in choices:
                 raise OptionError(f"{self.name}: {item.name} must be {' or '.join(choices)}, not {value!r}.")
+
+    def __str__(self) -> str:
+        """The name, and the options that differ from their defaults, as ``parse`` reads them."""
+        changed = [
+            item.name if value is True else f"{item.name}={value}"
+            for item in fields(self)
+            if (value := getattr(self, item.name)) != item.default
+        ]
+        return ":".join([self.name, *changed])
+
+
+D = TypeVar("D", bound=Declared)
+
+
+def parse(text: str, find: Callable[[str], type[D]]) -> D:
+    """What is written as ``name:option=value:option=value``; a switch is turned on by its name alone.
+
+    Args:
+        find: the class of a name; refuses unknown ones.
+
+    Raises:
+        OptionError: an option that there is not, or a value that is none of it.
+    """
+    name, *parts = text.split(":")
+    declared = find(name)
+    known: dict[str, Any] = {item.name: type(item.default) for item in fields(declared)}
+    given: dict[str, Any] = {}
+    for part in parts:
+        option, _, value = part.partition("=")
+        if option not in known:
+            there = f"there are {', '.join(known)}" if known else "it has none"
+            raise OptionError(f"{name} has no option {option[:80]!r}; {there}.")
+        try:
+            given[option] = _SWITCH[value] if known[option] is bool else known[option](value)
+        except (KeyError, ValueError):
+            raise OptionError(
+                f"{name}: {option} must be of type {known[option].__name__}, not {value[:80]!r}."
+            ) from None
+    return declared(**given)
+
+
+_SWITCH = {"": True, "True": True, "False": False}
 
 
 def options_of(declared: type[Declared]) -> list[dict[str, Any]]:

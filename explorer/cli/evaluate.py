@@ -10,6 +10,7 @@ from typing import Any
 from explorer.backbones import from_checkpoint
 from explorer.cli import flags
 from explorer.compute import Engine
+from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, evaluate, open_dataset
 from explorer.library import BUILT_IN, RULES
@@ -45,10 +46,16 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--split", default="val", help="of a data set that has several")
     command.add_argument(
-        "--methods", default=_METHODS, metavar="A,B", help="names of `methods`, or all (default: %(default)s)"
+        "--methods",
+        default=_METHODS,
+        metavar="A,B",
+        help="names of `methods`, perhaps with options (score-cam:channels=64), or all (default: %(default)s)",
     )
     command.add_argument(
-        "--metrics", default=_METRICS, metavar="A,B", help="names of `metrics`, or all (default: %(default)s)"
+        "--metrics",
+        default=_METRICS,
+        metavar="A,B",
+        help="names of `metrics`, perhaps with options (average-drop:fill=black), or all (default: %(default)s)",
     )
     command.add_argument(
         "--classes",
@@ -65,6 +72,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
     )
+    command.add_argument("--seed", type=flags.seed, default=0, help="of the selection of references")
     command.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     command.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="weights of your own for the architecture --backbone"
@@ -74,7 +82,6 @@ def add(commands: Any) -> None:
         "--workers", type=int, default=1, metavar="N", help="processes that decode photographs ahead"
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
-    flags.add_options(command, [*METHODS.values(), *METRICS.values()])
     command.set_defaults(run=_evaluate)
 
 
@@ -89,19 +96,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         engine.add(backbone)
     undefined = engine.undefined(backbone.name, arguments.layer)
     names = _names(arguments.methods, [name for name in METHODS if name not in undefined])
-    methods = tuple(flags.configured(find_method(name), arguments) for name in names)
-    if refused := [undefined[name] for name in names if name in undefined]:
-        raise UndefinedMethodError(refused[0])
-    if arguments.baseline not in names:
+    methods = tuple(parse(name, find_method) for name in names)
+    for method in methods:
+        if method.name in undefined:
+            raise UndefinedMethodError(undefined[method.name])
+    if arguments.baseline not in map(str, methods):
         raise ExplorerError(
-            f"The baseline {arguments.baseline!r} is not among the methods that are evaluated: choose one of "
-            f"{', '.join(names)}."
+            f"The baseline {arguments.baseline[:80]!r} is not among the methods that are evaluated: choose one of "
+            f"{', '.join(map(str, methods))}."
         )
     configuration = Configuration(
         backbone.name,
         arguments.layer,
         methods,
-        tuple(flags.configured(find_metric(name), arguments) for name in _names(arguments.metrics, METRICS)),
+        tuple(parse(name, find_metric) for name in _names(arguments.metrics, METRICS)),
         arguments.classes,
         arguments.library,
         arguments.rule,

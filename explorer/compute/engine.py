@@ -162,7 +162,7 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """What metrics say of one map, by their names: ``plain``, and ``calibrated`` at the cut of its calibration.
+    """What metrics say of one map: ``plain``, and ``calibrated`` at the cut of its calibration; the keys are ``str(metric)``.
 
     ``digest`` identifies the picture. A blank map, for the reason that ``blank`` gives, is measured as one that
     keeps nothing. ``curves`` holds the plain map's probabilities at each step of the metrics that go by steps.
@@ -352,7 +352,7 @@ class Engine:
                     {metric.name: metric(shown) for metric in metrics} for shown in both
                 )
                 steps = {
-                    metric.name: tuple(both[0].scores(metric.perturbations(pixels)).tolist())
+                    str(metric): tuple(both[0].scores(metric.perturbations(pixels)).tolist())
                     for metric in metrics
                     if isinstance(metric, Steps)
                 }

@@ -88,7 +88,7 @@ def measure(engine: Engine, entry: Entry, picture: Picture, configuration: Confi
                 "target": target,
                 "probability": found.probability,
                 "correct": predicted in entry.labels if entry.labels else None,
-                "method": found.request.method.name,
+                "method": str(found.request.method),
             }
             blank = found.blank is not None
             for variant, cut_at, values in (
@@ -175,11 +175,8 @@ def describe(engine: Engine, entries: Sequence[Entry], configuration: Configurat
         "preprocessing": asdict(cut.backbone.preprocessing),
         "classes": configuration.classes,
         "library": library,
-        "methods": [{"name": method.name, "options": asdict(method)} for method in configuration.methods],
-        "metrics": [
-            {"name": metric.name, "options": asdict(metric), "better": metric.better}
-            for metric in configuration.metrics
-        ],
+        "methods": {str(method): asdict(method) for method in configuration.methods},
+        "metrics": {str(metric): asdict(metric) for metric in configuration.metrics},
         "pictures": len(entries),
         "pictures_sha256": content.hexdigest(),
         "device": str(engine.device),

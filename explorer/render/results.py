@@ -7,6 +7,7 @@ from typing import Any
 from pandas import DataFrame
 
 from explorer.compute import Engine
+from explorer.declaration import Declared
 from explorer.evaluation import (
     Column,
     Configuration,
@@ -45,10 +46,10 @@ def write_results(
     """
     table = as_table(outcome.records)
     columns = [
-        Column(metric.name, metric.symbol, metric.title, metric.better, metric.describe())
+        Column(str(metric), metric.symbol + _changed(metric), metric.title, metric.better, metric.describe())
         for metric in configuration.metrics
     ]
-    methods = {method.name: method.title for method in configuration.methods}
+    methods = {str(method): method.title + _changed(method) for method in configuration.methods}
     summary = summarise(table, columns, (baseline, "plain"))
     description = describe(engine, entries, configuration)
     write_csv(table, folder / "pictures.csv")
@@ -77,14 +78,14 @@ def _examples(
     scores = table[table["variant"] == "plain"].set_index(["method", "picture"])[["target", column.name]]
     found: dict[tuple[str, str], list[Example]] = {}
     for number, method in enumerate(configuration.methods):
-        best, worst = best_and_worst(table, column, method.name, "plain")
+        best, worst = best_and_worst(table, column, str(method), "plain")
         for name in (*best, *worst):
-            target, score = scores.loc[(method.name, name)]
+            target, score = scores.loc[(str(method), name)]
             picture = load(files.get(name) or files[name.removesuffix(f" ({int(target)})")])
             explanation = engine.explain(picture, configuration.requests(int(target))[number])
             drawn = overlay(picture, explanation.attribution.saliency.numpy(), explanation.box)
             caption = f"{name}: {explanation.label}, {column.symbol} {100 * score:.1f}"
-            found.setdefault((method.name, "plain"), []).append(
+            found.setdefault((str(method), "plain"), []).append(
                 (caption, jpeg(drawn, _LONGEST), name in best)
             )
     return found
@@ -107,11 +108,16 @@ def _about(description: dict[str, Any]) -> dict[str, str]:
             f"{library['name']}, {library['records']} records, {library['source']}, "
             f"{library['fingerprint'][:16]}; rule {library['rule']}, seed {library['seed']}"
         )
-    facts["Methods"] = "; ".join(_declared(method) for method in description["methods"])
+    facts["Methods"] = "; ".join(
+        f"{name.partition(':')[0]} ({', '.join(f'{option} {value}' for option, value in options.items())})"
+        for name, options in description["methods"].items()
+        if options
+    )
     facts["Versions"] = ", ".join(f"{name} {number}" for name, number in description["versions"].items())
     return facts
 
 
-def _declared(method: dict[str, Any]) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in method["options"].items())
-    return f"{method['name']} ({options})" if options else method["name"]
+def _changed(declared: Declared) -> str:
+    """The options that differ from their defaults, in brackets."""
+    _, _, options = str(declared).partition(":")
+    return f" ({options.replace(':', ', ')})" if options else ""
