@@ -162,7 +162,7 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """What metrics say of one map: ``plain``, and ``calibrated`` at the cut of its calibration; the keys are ``str(metric)``.
+    """What metrics say of one map, ``plain`` and ``calibrated`` at the cut of its calibration, by ``str(metric)``.
 
     ``digest`` identifies the picture. A blank map, for the reason that ``blank`` gives, is measured as one that
     keeps nothing. ``curves`` holds the plain map's probabilities at each step of the metrics that go by steps.
@@ -349,7 +349,7 @@ class Engine:
             for request, one, curve, *both in zip(requests, made, curves, plain, cut, strict=True):
                 progress.begin(f"Measuring {request.method.title}")
                 plain_values, cut_values = (
-                    {metric.name: metric(shown) for metric in metrics} for shown in both
+                    {str(metric): metric(shown) for metric in metrics} for shown in both
                 )
                 steps = {
                     str(metric): tuple(both[0].scores(metric.perturbations(pixels)).tolist())

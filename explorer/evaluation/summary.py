@@ -260,14 +260,14 @@ def _means(values: np.ndarray, resamples: int, seed: int) -> _Means:
     """Means of scores (P, G, M) over pictures, and over the pictures of each resample."""
     pictures, *shape = values.shape
     present = ~np.isnan(values)
-    filled = np.where(present, values, 0).reshape(pictures, -1)
-    counted = present.reshape(pictures, -1).astype(float)
+    filled = np.where(present, values, 0).reshape(pictures, np.prod(shape))
+    counted = present.reshape(pictures, np.prod(shape)).astype(float)
     generator = np.random.default_rng(seed)
     resampled = np.empty((resamples, filled.shape[1]))
     with np.errstate(invalid="ignore", divide="ignore"):
         for start in range(0, resamples, _BLOCK):
             drawn = [
-                np.bincount(generator.integers(pictures, size=pictures), minlength=pictures)
+                np.bincount(generator.integers(max(1, pictures), size=pictures), minlength=pictures)
                 for _ in range(min(_BLOCK, resamples - start))
             ]
             weights = np.array(drawn, float)
