@@ -26,7 +26,7 @@ SMALL = Preprocessing(112, (112, 112), "bilinear", (0.485, 0.456, 0.406), (0.229
 OTHERS = ("coffee", "rocket", "astronaut")
 
 
-@dataclass
+@dataclass(eq=False)
 class Scene:
     """One photograph seen by a backbone, and by a float64 copy of the classifier it was made from."""
 
@@ -73,16 +73,20 @@ def make(name, original):
     Args:
         original: the fixture of that name.
     """
-    if name in ("squeezenet1_1", "efficientnet_lite0"):
-        model, backbone = original(name), load(name)
-    else:
-        model = random_transformer(name) if name in ("convnext_tiny", "vit_b_16") else original(name)
-        backbone = Backbone(name, copy.deepcopy(model), SMALL, ("?",) * 1000)
+    model, backbone = classifier(name, original)
     network = Network(model, LAYERS[name])
     image = backbone.preprocessing.tensor(sample("chelsea"))
     crops = [backbone.preprocessing.tensor(crop) for other in OTHERS for crop in thirds(sample(other))]
     references = np.stack([network.activation(crop) for crop in crops]).astype(np.float16)
     return Scene(model, network, backbone.cut(), image, references)
+
+
+def classifier(name, original):
+    """The un-cut model, and a backbone of its own copy."""
+    if name in ("squeezenet1_1", "efficientnet_lite0"):
+        return original(name), load(name)
+    model = random_transformer(name) if name in ("convnext_tiny", "vit_b_16") else original(name)
+    return model, Backbone(name, copy.deepcopy(model), SMALL, ("?",) * 1000)
 
 
 def random_transformer(name):

@@ -106,6 +106,8 @@ _REFUSALS = (
 def trace(model: nn.Module, name: str) -> fx.GraphModule:
     """Traces an eval-mode model, with every in-place operation made out-of-place.
 
+    One that is traced already keeps its graph, by whose notes its layers are named.
+
     An in-place operation right after a cut would overwrite the activation that all methods share.
 
     Raises:
@@ -115,7 +117,7 @@ def trace(model: nn.Module, name: str) -> fx.GraphModule:
         if hasattr(module, "inplace"):
             module.inplace = False  # type: ignore[assignment]
     try:
-        graph = _Tracer().trace(model)
+        graph = model.graph if isinstance(model, fx.GraphModule) else _Tracer().trace(model)
     except _REFUSALS as error:
         raise UntraceableError(
             f"The network {name} cannot be traced, so it cannot be cut into trunk and head: "
@@ -226,10 +228,10 @@ def split(traced: fx.GraphModule, cut: fx.Node) -> tuple[fx.GraphModule, fx.Grap
 
 
 def _module(traced: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
+    """Of the nodes that count, with no parameter but theirs."""
     part = fx.GraphModule(traced, graph)
     part.graph.eliminate_dead_code()
-    part.recompile()
-    return part
+    return fx.GraphModule(part, part.graph)
 
 
 def _cut_points(graph: fx.Graph) -> list[fx.Node]:

@@ -1,4 +1,4 @@
-"""A classifier that has forgotten: its weights drawn anew from the output down to a layer."""
+"""A classifier that has forgotten: its weights shuffled from the output down to a layer."""
 
 import copy
 from functools import lru_cache

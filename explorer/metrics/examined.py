@@ -87,7 +87,7 @@ class Examined:
             return cut_map(saliency, calibrate(probe, saliency, self.target).cut)
 
         found = Examined(self.canvas, self.target, cut_map(self.saliency, percent), explain, self.objects)
-        found.cut, found._root = percent, self._root
+        found.cut, found._root = max(self.cut, percent), self._root
         return found
 
     def _as_uncut(self, perturbation: Perturbation) -> Perturbation:

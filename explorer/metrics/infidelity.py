@@ -67,14 +67,14 @@ class Infidelity(Metric):
 
         def probability(images: Tensor) -> Tensor:
             logits = shown.probe.logits_of(lambda chosen: images[chosen], len(images))
-            return logits.double().softmax(1)[:, shown.target].to(images)
+            return logits.double().softmax(1)[:, shown.target]
 
         [found] = infidelity(
             probability,
             removed,
             shown.probe.image[None],
-            shown.saliency.expand(1, 3, -1, -1),
+            shown.saliency.double().expand(1, 3, -1, -1),
             n_perturb_samples=self.squares,
             normalize=True,
         )
-        return float(found)
+        return max(0.0, float(found))  # a difference of sums: rounding may take it below zero

@@ -80,7 +80,8 @@ class PointingGame(_Localisation):
     )
 
     def located(self, saliency: Tensor, objects: Objects) -> float:
-        """1 if the highest value, the first of equal ones, is at most the margin away from the region"""
+        """1 if the highest value, the first of equal ones, is at most the margin away from the region; 0 for a blank
+        map"""
         if not saliency.any():
             return 0.0
         row, column = divmod(int(saliency.argmax()), saliency.shape[1])
@@ -103,7 +104,8 @@ class BoxIoU(_Localisation):
         the box of an object that fits it best; NaN where no box is known"""
         if not objects.boxes:
             return math.nan
-        parts = (saliency > saliency.mean()).cpu().numpy().astype(np.uint8)
+        values = saliency.double()  # in which the mean of a constant map is its value
+        parts = (values > values.mean()).cpu().numpy().astype(np.uint8)
         count, _, statistics, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
         if count < 2:
             return 0.0
@@ -129,7 +131,8 @@ class BestIoU(_Localisation):
     bad = "The threshold is chosen by the answer: an upper bound."
 
     def located(self, saliency: Tensor, objects: Objects) -> float:
-        """The largest intersection over union of {S >= t}, t > 0, with the region"""
+        """The largest intersection over union of {S >= t}, t > 0, with the region: of pixels and for each picture,
+        where the paper compares boxes at one threshold for a whole data set"""
         values, order = saliency.flatten().sort(descending=True, stable=True)
         inside = objects.region.to(saliency.device).flatten()[order].double().cumsum(0)
         count = torch.arange(1, len(values) + 1, device=values.device)

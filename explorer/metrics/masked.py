@@ -103,7 +103,7 @@ class AverageDrop(_Masked):
     bad = "A map that keeps everything has a drop near zero: Fake-CAM wins it."
 
     def compared(self, p: float, o: float) -> float:
-        """relu(p - o) / p"""
+        """relu(p - o) / p; 0 where p is 0"""
         return average_drop(p, o)
 
 
@@ -119,7 +119,7 @@ class AverageIncrease(_Masked):
     bad = "Says nothing of how much: Fake-CAM reaches nearly half."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o > p, else 0"""
+        """1 if o > p by more than a millionth, else 0"""
         return float(o - p > TIE)
 
 
@@ -135,7 +135,7 @@ class AverageGain(_Masked):
     bad = "What chooses or optimises its map by the masked probability (Opti-CAM, calibration) aims at it."
 
     def compared(self, p: float, o: float) -> float:
-        """relu(o - p) / (1 - p)"""
+        """relu(o - p) / (1 - p); 0 where p is 1"""
         return max(0.0, o - p) / (1 - p) if p < 1 else 0.0
 
 
@@ -183,7 +183,7 @@ class IncreaseRate(_Masked):
     bad = "Says nothing of how much."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o > p, else 0"""
+        """1 if o > p by more than a millionth, else 0"""
         return float(o - p > TIE)
 
 
@@ -199,7 +199,7 @@ class DropRate(_Masked):
     bad = "Says nothing of how much."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o < p, else 0"""
+        """1 if o < p by more than a millionth, else 0"""
         return float(p - o > TIE)
 
 
@@ -215,7 +215,7 @@ class Ties(_Masked):
     bad = "Says nothing of the map; pictures of probability 1 tie."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o = p, else 0"""
+        """1 if o = p to a millionth, else 0"""
         return float(abs(o - p) <= TIE)
 
 
@@ -236,7 +236,7 @@ class AverageDropInDeletion(_Masked):
         return (Removed(_CUT[self.mask], self.fill),)
 
     def compared(self, p: float, o: float) -> float:
-        """(p - d) / p"""
+        """(p - d) / p; 0 where p is 0"""
         return (p - o) / p if p > 0 else 0.0
 
 
@@ -259,5 +259,5 @@ class CalibrationArea(Metric):
         return tuple(Kept(level) for level in PAPER_LEVELS)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
-        """Mean over the ten levels 0, 10 ... 90 % removed, by the trapezoid rule, of the masked probability."""
+        """Mean over the ten levels 0, 10 ... 90 % removed, by the trapezoid rule, of the masked probability"""
         return float((scores.sum() - scores[[0, -1]].sum() / 2) / (len(scores) - 1))

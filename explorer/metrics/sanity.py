@@ -15,7 +15,7 @@ from explorer.probe import Probe
 
 def cascade(cut: Cut, stages: int) -> list[Cut]:
     """Where a cascade of randomisations stands: cuts evenly spread from the last layer back to the first, after each
-    of which all weights are drawn anew."""
+    of which all weights are shuffled."""
     layers = cut.backbone.layers
     last = len(layers) - 1
     chosen = [last - round(stage * last / max(1, stages - 1)) for stage in range(stages)]
@@ -52,7 +52,7 @@ class Randomisation(Metric):
 
     stages: int = option(
         3,
-        "How many networks, of which more and more is random: from the last layer alone to all of them.",
+        "How many networks, of which more and more is random: from what follows the last layer to all but the first.",
         label="stages",
         source="here",
         low=1,
@@ -69,6 +69,7 @@ class Randomisation(Metric):
             yield after.layer.name, shown.explain(probe)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
-        """Mean over the stages of Spearman's rank correlation of the map with that of the randomised network"""
+        """Mean over the stages of Spearman's rank correlation of the map with that of the randomised network; 0 for a
+        constant map"""
         found = [rank_correlation(shown.saliency, other) for _, other in self.maps(shown)]
         return sum(found) / len(found)

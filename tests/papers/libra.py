@@ -37,7 +37,7 @@ def rejection(gains):
 def cut(saliency, removed):
     """The map without its ``removed`` smallest pixels; the others keep their soft values."""
     flat = saliency.flatten()
-    for pixel in sorted(range(flat.size), key=flat.__getitem__)[:removed]:
+    for pixel in sorted(range(flat.size), key=flat.tolist().__getitem__)[:removed]:
         flat[pixel] = 0
     return flat.reshape(saliency.shape)
 
