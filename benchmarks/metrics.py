@@ -1,0 +1,208 @@
+"""Speed of the metrics and of evaluations, as ratios to the bare passes that they need and to Quantus; memory.
+
+    pip install --no-deps quantus cachetools
+    python benchmarks/metrics.py [--pictures 300]
+
+The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Quantus' PixelFlipping deletes
+the same pixels in the same steps, in batches of all maps. An evaluation is timed over pictures on disk, decoded by
+another process, against as many masked pictures sent through the network. Memory is that of the process after some
+pictures and after all of them.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import quantus
+import torch
+from speed import forwards, medians, random_backbone
+from torch import Tensor, nn
+
+from explorer import Engine, Probe, sample
+from explorer.backbones import Backbone, load
+from explorer.evaluation import Configuration, evaluate, open_dataset
+from explorer.images import SAMPLES
+from explorer.methods import find as find_method
+from explorer.metrics import Canvas, Deletion, Examined, Insertion, gather
+from explorer.metrics import find as find_metric
+
+METHODS = (
+    *("grad-cam", "grad-cam++", "layer-cam", "lift-cam"),
+    *("ablation-cam", "eigen-cam", "random", "centre-gaussian"),
+)
+METRICS = (
+    *("average-drop", "average-gain", "average-drop-in-deletion", "coherency", "complexity", "adcc"),
+    *("insertion", "deletion"),
+)
+
+
+def row(name: str, work: str, *figures: float) -> None:
+    print(f"{name:24} {work:52} " + " ".join(f"{figure:9.3f}" for figure in figures), flush=True)
+
+
+def steps(backbone: Backbone, step: int, rounds: int) -> None:
+    """Insertion and deletion of eight methods' maps of one picture."""
+    cut, image = backbone.cut(), backbone.preprocessing.tensor(sample("chelsea"))
+    probe = Probe(cut, image)
+    target = int(probe.logits.argmax())
+    maps = [find_method(name)()(probe, target).saliency for name in METHODS]
+    metrics = (Insertion(step=step), Deletion(step=step))
+    pixels = image[0].numel()
+    count = len(maps) * sum(len(metric.perturbations(pixels)) for metric in metrics)
+
+    def ours() -> None:
+        canvas = Canvas(Probe(cut, image))
+        shown = [Examined(canvas, target, one, lambda _, one=one: one) for one in maps]
+        gather([(one, metric.perturbations(pixels)) for one in shown for metric in metrics])
+
+    def plain() -> None:
+        forwards(backbone, image, count, backbone.batch)
+
+    first, second = medians((ours, plain), rounds)
+    row(backbone.name, f"insertion + deletion / {count} forwards", first, second, first / second, 1.15)
+
+    flipping = quantus.PixelFlipping(
+        features_in_step=step,
+        perturb_baseline="black",
+        normalise=False,
+        abs=False,
+        disable_warnings=True,
+        display_progressbar=False,
+    )
+    images = image.numpy()[None].repeat(len(maps), 0)
+    attributions = np.stack([one.numpy()[None] for one in maps])
+
+    def theirs() -> None:
+        for _ in metrics:
+            flipping(
+                model=_Module(backbone),
+                x_batch=images,
+                y_batch=np.full(len(maps), target),
+                a_batch=attributions,
+                softmax=True,
+                batch_size=len(maps),
+            )
+
+    [theirs_time] = medians((theirs,), 1)
+    row(
+        backbone.name,
+        f"the same, steps of {step}, by Quantus / ours",
+        theirs_time,
+        first,
+        theirs_time / first,
+        10,
+    )
+
+
+class _Module(nn.Module):
+    """A backbone as Quantus wants it."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(images)
+
+
+def photographs(folder: Path, count: int) -> None:
+    """Different crops of the sample photographs."""
+    generator = np.random.default_rng(0)
+    names = list(SAMPLES)
+    for number in range(count):
+        picture = sample(names[number % len(names)])
+        side = int(generator.uniform(0.5, 0.95) * min(picture.width, picture.height))
+        left, top = (int(generator.uniform(0, length - side)) for length in (picture.width, picture.height))
+        picture.image.crop((left, top, left + side, top + side)).save(folder / f"{number:04}.jpg")
+
+
+def throughput(name: str, count: int) -> None:
+    """An evaluation with eight methods against as many masked pictures sent through the network."""
+    engine, passes = Engine("cpu"), 0
+    backbone = engine.backbone(name)
+    image = backbone.preprocessing.tensor(sample("chelsea"))
+    configuration = _configuration(name, METHODS)
+    original = Probe._count
+
+    def counted(probe: Probe, made: int) -> None:
+        nonlocal passes
+        passes += made
+        original(probe, made)
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "photos").mkdir()
+        photographs(folder / "photos", count)
+        entries = open_dataset(folder / "photos", classes=backbone.labels)
+        evaluate(engine, entries[:1], configuration, folder / "warm", workers=0)
+        begun: list[float] = []
+
+        def first(done: int, total: int) -> None:
+            nonlocal passes
+            if done == 1:  # the worker has started and the clock runs
+                begun.append(time.perf_counter())
+                passes = 0
+
+        Probe._count = counted  # type: ignore
+        evaluate(engine, entries, configuration, folder / "out", first, workers=1)
+        ours = time.perf_counter() - begun[0]
+        Probe._count = original  # type: ignore
+    masks = torch.rand(backbone.batch, *image.shape[1:])
+    probe = Probe(backbone.cut(), image)
+
+    def bare() -> None:
+        for start in range(0, passes, backbone.batch):
+            probe.scores(masks[: passes - start], 0)
+
+    [plain] = medians((bare,), 1)
+    row(name, f"{passes} bare masked forwards / evaluation", plain, ours, plain / ours, 0.9)
+
+
+def _configuration(name: str, methods: tuple[str, ...]) -> Configuration:
+    return Configuration(
+        name,
+        None,
+        tuple(find_method(one)() for one in methods),
+        tuple(find_metric(one)() for one in METRICS),
+    )
+
+
+def memory(name: str, count: int) -> None:
+    """What the process holds after a sixth of the pictures, and after all."""
+    engine = Engine("cpu")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "photos").mkdir()
+        photographs(folder / "photos", count)
+        entries = open_dataset(folder / "photos", classes=engine.backbone(name).labels)
+        held: dict[int, float] = {}
+
+        def look(done: int, total: int) -> None:
+            held[done] = _megabytes()
+
+        evaluate(engine, entries, _configuration(name, ("grad-cam", "random")), folder / "out", look)
+    early, late = held[count // 6], held[count]
+    row(name, f"MB after {count} pictures / after {count // 6}", late, early, late / early, 1.1)
+
+
+def _megabytes() -> float:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=int, default=300, help="of the look at memory")
+    arguments = parser.parse_args()
+    print(f"{'network':24} {'work':52} {'first':>9} {'second':>9} {'ratio':>9} {'limit':>9}")
+    for backbone in (load("efficientnet_lite0"), random_backbone("squeezenet1_1")):
+        steps(backbone, 1792, 3)
+    steps(load("efficientnet_lite0"), 224, 1)
+    throughput("efficientnet_lite0", 12)
+    memory("efficientnet_lite0", arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
