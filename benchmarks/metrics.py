@@ -42,6 +42,11 @@ def row(name: str, work: str, *figures: float) -> None:
     print(f"{name:24} {work:52} " + " ".join(f"{figure:9.3f}" for figure in figures), flush=True)
 
 
+def _never(_: Probe) -> Tensor:
+    """Insertion and deletion make no map again."""
+    raise AssertionError
+
+
 def steps(backbone: Backbone, step: int, rounds: int) -> None:
     """Insertion and deletion of eight methods' maps of one picture."""
     cut, image = backbone.cut(), backbone.preprocessing.tensor(sample("chelsea"))
@@ -54,7 +59,7 @@ def steps(backbone: Backbone, step: int, rounds: int) -> None:
 
     def ours() -> None:
         canvas = Canvas(Probe(cut, image))
-        shown = [Examined(canvas, target, one, lambda _, one=one: one) for one in maps]
+        shown = [Examined(canvas, target, one, _never) for one in maps]
         gather([(one, metric.perturbations(pixels)) for one in shown for metric in metrics])
 
     def plain() -> None:

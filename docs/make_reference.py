@@ -1,23 +1,33 @@
-"""Writes the reference of all methods from their declarations.
+"""Writes the references of all methods and all metrics from their declarations.
 
-PYTHONPATH=. python docs/make_reference.py > docs/methods.md
+PYTHONPATH=. python docs/make_reference.py [FOLDER]
 """
 
 import inspect
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from explorer.declaration import options_of
+from explorer.declaration import Declared, options_of
 from explorer.methods import METHODS, Method
+from explorer.metrics import METRICS, Metric
+
 
 
 def main() -> None:
-    print("# The methods\n")
-    print(
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for name, lines in (("methods.md", methods()), ("metrics.md", metrics())):
+        (folder / name).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def methods() -> Iterator[str]:
+    yield "# The methods\n"
+    yield (
         "Made by `docs/make_reference.py` from what each method declares; `python -m explorer methods` lists the same."
     )
-    print("\n![Every method on the sample photographs](methods.jpg)\n")
-    print(
+    yield "\n![Every method on the sample photographs](methods.jpg)\n"
+    yield (
         "`docs/make_montage.py` makes the picture. The options beside a name are set lower than by default, for speed; "
         "Libra-CAM has the built-in library. A method is grey where it is not defined or its map is blank."
     )
@@ -25,20 +35,69 @@ def main() -> None:
     for method in METHODS.values():
         if method.family != family:
             family = method.family
-            print(f"\n## {family.capitalize()}")
-        print("\n" + "\n".join(_entry(method)))
+            yield f"\n## {family.capitalize()}"
+        yield ""
+        yield from _method(method)
 
 
-def _entry(method: type[Method]) -> Iterator[str]:
-    paper = method.paper
+def metrics() -> Iterator[str]:
+    yield "# The metrics\n"
+    yield (
+        "Made by `docs/make_reference.py` from what each metric declares; `python -m explorer metrics` lists the same."
+    )
+    yield (
+        "\nS is the map in [0, 1], x the picture, p the probability of the class on it, o that on x * S, d that on "
+        "x * (1 - S). Values are fractions; tables show them in percent. Over a data set they are averaged over all "
+        "pictures, a blank map counting as one that keeps nothing. Every map is measured plain and calibrated, that is "
+        "cut at the best of ten levels by its own masked probability."
+    )
+    kind = ""
+    for metric in METRICS.values():
+        if metric.kind != kind:
+            kind = metric.kind
+            yield f"\n## {kind.capitalize()}"
+        yield ""
+        yield from _metric(metric)
+
+
+def _method(method: type[Method]) -> Iterator[str]:
     yield f"### {method.title} (`{method.name}`)\n"
-    yield f"{paper.authors}: [{paper.title}]({paper.link}), {paper.venue} {paper.year}.\n"
+    yield _paper(method)
     yield f"{method.good} {method.bad}\n"
     yield f"- Cost: {method.cost}."
     yield f"- Needs: {', '.join(method.needs) or 'nothing but the activation'}."
-    formula = " ".join((inspect.getdoc(method.__call__) or "").split("\n\nRaises")[0].split())
-    yield f"- {formula.replace('*', chr(92) + '*')}"
-    options = options_of(method)
+    yield f"- {_formula(method.__call__)}"
+    yield from _options(method)
+
+
+def _metric(metric: type[Metric]) -> Iterator[str]:
+    better = {"higher": "higher is better ↑", "lower": "lower is better ↓", None: "neither way is better"}
+    low, high = ("unbounded" if bound is None else str(bound) for bound in (metric.low, metric.high))
+    formula = metric.compared if hasattr(metric, "compared") else None
+    formula = metric.located if hasattr(metric, "located") else formula
+    yield f"### {metric.title}, {metric.symbol} (`{metric.name}`)\n"
+    yield _paper(metric)
+    yield f"{metric.good} {metric.bad}\n"
+    yield f"- {better[metric.better].capitalize()}; from {low} to {high}; cost: {metric.cost}."
+    if metric.needs_objects:
+        yield "- Needs to know where the object is."
+    yield f"- {_formula(formula or metric.value)}."
+    yield from _options(metric)
+
+
+def _paper(declared: type[Declared]) -> str:
+    paper = declared.paper
+    return f"{paper.authors}: [{paper.title}]({paper.link}), {paper.venue} {paper.year}.\n"
+
+
+def _formula(of: Any) -> str:
+    """The first part of a docstring, on one line."""
+    text = " ".join((inspect.getdoc(of) or "").split("\n\nRaises")[0].split())
+    return text.replace("*", chr(92) + "*")
+
+
+def _options(declared: type[Declared]) -> Iterator[str]:
+    options = options_of(declared)
     if options:
         yield "\n| option | default | range | what it does | source |\n|---|---|---|---|---|"
         for item in options:
