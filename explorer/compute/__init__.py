@@ -9,6 +9,7 @@ from explorer.compute.engine import (
     Progress,
     ReferencesUsed,
     Request,
+    Stage,
 )
 from explorer.compute.jobs import BACKGROUND, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service

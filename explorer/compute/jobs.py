@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-INTERACTIVE, BACKGROUND = 0, 1
+PROMPT, INTERACTIVE, BACKGROUND = -1, 0, 1
 _LEASE = 10.0
 
 
@@ -98,7 +98,7 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """One thread that runs jobs one after the other, interactive before background.
+    """One thread that runs jobs one after the other, prompt before interactive before background.
 
     Waiters hold leases: a waiter that does not renew its lease within ten seconds (a closed tab) or gives its job up
     (a changed widget) no longer counts, and a job without waiters stops at its next step.

@@ -13,7 +13,7 @@ from explorer import images
 from explorer.backbones import Layer
 from explorer.compute.device import keep_freed_memory, return_freed_memory
 from explorer.compute.engine import Engine, Explanation, Figures, Prediction, Request, Stage, all_references
-from explorer.compute.jobs import BACKGROUND, Job, Worker
+from explorer.compute.jobs import BACKGROUND, PROMPT, Job, Worker
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
 from explorer.metrics import Metric, Perturbation, Randomisation
@@ -105,11 +105,12 @@ class Service:
     def perturbed(
         self, picture: Picture, explanation: Explanation, perturbation: Perturbation, waiter: str
     ) -> Job[NDArray[np.uint8]]:
-        """What a metric shows the network of a picture."""
+        """What a metric shows the network of a picture, ahead of all other work: it takes no pass."""
         return self._device.submit(
             ("perturbed", *_explanation_key(picture, explanation.request), perturbation),
             lambda job: self.engine.perturbed(picture, explanation, perturbation, job),
             waiter,
+            priority=PROMPT,
         )
 
     def remembered(self, picture: Picture, request: Request) -> Explanation | None:

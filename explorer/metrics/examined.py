@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,6 +23,17 @@ class Objects:
 
     region: Tensor
     boxes: tuple[Box, ...] = ()
+
+    @classmethod
+    def inside(cls, box: Box, crop: Box, size: tuple[int, int]) -> Self:
+        """The pixels of an input of ``size`` (H, W) whose centres lie in a box, which is, as the network's ``crop``,
+        in fractions of the picture."""
+        left, top, right, bottom = crop
+        height, width = size
+        y = top + (torch.arange(height, dtype=torch.float64) + 0.5) / height * (bottom - top)
+        x = left + (torch.arange(width, dtype=torch.float64) + 0.5) / width * (right - left)
+        rows, columns = (y >= box[1]) & (y < box[3]), (x >= box[0]) & (x < box[2])
+        return cls(rows[:, None] & columns)
 
 
 class Examined:

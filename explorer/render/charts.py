@@ -1,15 +1,35 @@
 """Plotly figures as plain dictionaries: they are quick to make and quick to send."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from explorer.calibration import Calibration
+from explorer.render.colour import DIVERGING
 
 # Okabe and Ito's palette, told apart by colour-blind readers, in an order readable on light and dark.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot")
 _AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
+_GREY = "#8C8C8C"
 _CLEAR = "rgba(0,0,0,0)"
+_LAYOUT = {
+    "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "paper_bgcolor": _CLEAR,
+    "plot_bgcolor": _CLEAR,
+    "uirevision": "keep",
+}
+
+
+class Series(NamedTuple):
+    """One method's values in a chart, none while they are being measured; controls are grey."""
+
+    name: str
+    values: Sequence[float]
+    control: bool
 
 
 def calibration_chart(
@@ -48,38 +68,26 @@ def calibration_chart(
         original = 0.0 if gain else calibration.probability
         if all(trace["name"] != "whole picture" or trace["y"][0] != original for trace in traces):
             traces.append(_level(original))
-    shapes = []
-    if cut is not None:
-        shapes = [
-            {
-                "type": "line",
-                "x0": cut,
-                "x1": cut,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": "#888", "width": 2, "dash": "dot"},
-            }
-        ]
     return {
         "data": traces,
         "layout": {
-            "shapes": shapes,
+            **_LAYOUT,
+            "shapes": [] if cut is None else [_mark(cut)],
             "xaxis": {
                 **_AXIS,
                 "title": {"text": "Area removed, lowest values first (%)"},
                 "range": [-2, 102],
             },
             "yaxis": {**_AXIS, "title": {"text": "Gain" if gain else "Probability of the class"}},
-            "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
             "height": 340,
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "hovermode": "closest",
-            "paper_bgcolor": _CLEAR,
-            "plot_bgcolor": _CLEAR,
-            "uirevision": "keep",
         },
     }
+
+
+def _mark(x: float) -> dict[str, Any]:
+    line = {"color": "#888", "width": 2, "dash": "dot"}
+    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
 def _level(value: float) -> dict[str, Any]:
@@ -113,14 +121,126 @@ def gains_chart(gains: Sequence[float], kept: Sequence[bool], names: Sequence[st
     return {
         "data": traces,
         "layout": {
+            **_LAYOUT,
             "xaxis": {**_AXIS, "title": {"text": "Reference, in the order of the selection"}},
             "yaxis": {**_AXIS, "title": {"text": "Gain in probability"}, "zeroline": True},
-            "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
             "height": 280,
             "bargap": 0.25,
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-            "paper_bgcolor": _CLEAR,
-            "plot_bgcolor": _CLEAR,
-            "uirevision": "keep",
+        },
+    }
+
+
+def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, verb: str) -> dict[str, Any]:
+    """The probability of the class, in percent, while more and more pixels are changed.
+
+    Args:
+        changed: share of the pixels, in percent, at each point of the curves.
+        step: the point that is marked.
+        verb: what happens to the pixels, as in "deleted".
+    """
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": curve.name,
+            "x": list(changed[: len(curve.values)]),
+            "y": [100 * value for value in curve.values],
+            "line": line,
+            "marker": {
+                "size": [10 if i == step else 0 for i in range(len(changed))],
+                "color": line["color"],
+            },
+            "hovertemplate": f"%{{x:.1f}} % {verb}: %{{y:.1f}} %<extra>{curve.name}</extra>",
+        }
+        for curve, line in zip(curves, _lines(curves), strict=True)
+    ]
+    return {
+        "data": traces,
+        "layout": {
+            **_LAYOUT,
+            "shapes": [_mark(changed[step])],
+            "xaxis": {
+                **_AXIS,
+                "title": {"text": f"Pixels {verb}, most salient first (%)"},
+                "range": [-2, 102],
+            },
+            "yaxis": {**_AXIS, "title": {"text": "Probability of the class (%)"}, "rangemode": "tozero"},
+            "height": 380,
+            "hovermode": "closest",
+        },
+    }
+
+
+def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, Any]:
+    """Several figures of each method, in percent, on one scale: a line from figure to figure."""
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": profile.name,
+            "x": list(axes),
+            "y": [100 * value for value in profile.values],
+            "line": line,
+            "marker": {"size": 9, "color": line["color"]},
+            "hovertemplate": f"%{{x}}: %{{y:.1f}} %<extra>{profile.name}</extra>",
+        }
+        for profile, line in zip(profiles, _lines(profiles), strict=True)
+    ]
+    return {
+        "data": traces,
+        "layout": {
+            **_LAYOUT,
+            "xaxis": {**_AXIS, "range": [-0.25, len(axes) - 0.75]},
+            "yaxis": {**_AXIS, "title": {"text": "Figure (%)"}, "range": [-3, 103]},
+            "height": 380,
+            "hovermode": "closest",
+        },
+    }
+
+
+def _lines(series: Sequence[Series]) -> list[dict[str, Any]]:
+    """Methods in the colours of the palette, controls thin and grey; dashes tell apart what shares a colour."""
+    found: list[dict[str, Any]] = []
+    methods = controls = 0
+    for one in series:
+        if one.control:
+            dash = DASHES[(1 + controls) % len(DASHES)]
+            found.append({"color": _GREY, "width": 1.5, "dash": dash})
+            controls += 1
+        else:
+            dash = DASHES[methods // len(PALETTE) % len(DASHES)]
+            found.append({"color": PALETTE[methods % len(PALETTE)], "width": 2, "dash": dash})
+            methods += 1
+    return found
+
+
+def agreement_chart(names: Sequence[str], values: NDArray[np.float64], *, signed: bool) -> dict[str, Any]:
+    """A square matrix (n, n) as colours with numbers: from blue over white to orange where values are signed, else from
+    white to blue."""
+    low, middle, high = (f"rgb{colour}" for colour in DIVERGING)
+    scale = [[0, low], [0.5, middle], [1, high]] if signed else [[0, middle], [1, low]]
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": list(names),
+                "y": list(names),
+                "z": values.round(4).tolist(),
+                "zmin": -1 if signed else 0,
+                "zmax": 1,
+                "colorscale": scale,
+                "xgap": 1,
+                "ygap": 1,
+                "texttemplate": "%{z:.2f}",
+                "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>",
+                "colorbar": {"thickness": 10, "outlinewidth": 0},
+            }
+        ],
+        "layout": {
+            **_LAYOUT,
+            "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+            "xaxis": {"automargin": True, "showgrid": False, "tickangle": -40},
+            "yaxis": {"automargin": True, "showgrid": False, "autorange": "reversed"},
+            "height": 160 + 40 * len(names),
         },
     }

@@ -15,6 +15,17 @@ COLOUR_MAPS: dict[str, int | None] = {
     "greys": None,
 }
 
+# Blue below, white at and orange above zero: told apart by colour-blind readers.
+DIVERGING = ((0, 114, 178), (255, 255, 255), (213, 94, 0))
+
+
+@cache
+def diverging_table() -> NDArray[np.uint8]:
+    """The colours (255, 3) uint8, RGB, of values from -1 to 1; row 127 is zero."""
+    places = np.linspace(-1, 1, 255)
+    channels = [np.interp(places, (-1, 0, 1), channel) for channel in zip(*DIVERGING, strict=True)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
 
 @cache
 def colour_table(name: str) -> NDArray[np.uint8]:

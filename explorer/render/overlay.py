@@ -1,13 +1,14 @@
 """A map over its photograph as a picture file."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from explorer.images import Picture
-from explorer.render.colour import colour_table
+from explorer.render.colour import colour_table, diverging_table
 
 Box = tuple[float, float, float, float]
 
@@ -36,6 +37,31 @@ def overlay(
     result.paste(colours, (left, top), Image.new("L", colours.size, round(255 * opacity)))
     ImageDraw.Draw(result).rectangle((left, top, right - 1, bottom - 1), outline="white")
     return result
+
+
+def seen(picture: Picture, box: Box, size: tuple[int, int]) -> Picture:
+    """The network's crop alone, at the ``size`` (height, width) of its maps."""
+    left, top, right, bottom = box
+    width, height = picture.width, picture.height
+    cropped = picture.image.crop(
+        (round(left * width), round(top * height), round(right * width), round(bottom * height))
+    )
+    scaled = cropped.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=2)
+    return replace(picture, pixels=np.asarray(scaled))
+
+
+def difference(
+    picture: Picture, one: NDArray[np.float32], other: NDArray[np.float32]
+) -> tuple[Image.Image, float]:
+    """One map less another, both (H, W), over the grey photograph of that size, and the largest absolute difference.
+
+    That difference has the full colour: orange where the first map is higher, blue where the other is.
+    """
+    signed = one - other
+    reach = float(np.abs(signed).max())
+    colours = diverging_table()[np.rint(127 * (1 + signed / (reach or 1))).astype(np.uint8)]
+    grey = picture.image.convert("L").convert("RGB")
+    return Image.blend(grey, Image.fromarray(colours), 0.7), reach
 
 
 def jpeg(image: Image.Image, longest: int) -> bytes:

@@ -91,9 +91,14 @@ def ask(choice: Choice) -> Board:
     return board
 
 
+def picture_key(kind: str, picture: Picture) -> str:
+    """The key in the view of something chosen for one picture: a sample by its name, so that a link can restore it."""
+    return f"{kind}.{picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+
+
 def target_key(picture: Picture) -> str:
-    """The key of a picture's class in the view: a sample by its name, so that a link can restore it."""
-    return f"class.{picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+    """The key of a picture's class in the view."""
+    return picture_key("class", picture)
 
 
 def measure_rest(board: Board, row: Row) -> int:

@@ -139,6 +139,30 @@ def map_cell(
     )
 
 
+def box_picker(photo: str, crop: Crop, start: Crop, alt: str, key: str) -> Crop:
+    """Let the visitor draw a box on the photograph published as `photo`; return it, in fractions of the picture.
+
+    `start` is the box until one is drawn.
+    """
+    _canvas(
+        key=key,
+        data={"kind": "box", "identifier": key, "photo": photo, "crop": crop, "box": start, "alt": alt},
+        on_box_change=lambda: None,
+    )
+    drawn = (st.session_state.get(key) or {}).get("box")
+    return parse_box(drawn) or start
+
+
+def parse_box(raw: Any) -> Crop | None:
+    """A box of untrusted values: left, top, right and bottom in fractions of the picture; None if it is none."""
+    try:
+        left, top, right, bottom = (float(value) for value in raw)
+    except (TypeError, ValueError):
+        return None
+    inside = 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+    return (left, top, right, bottom) if inside else None
+
+
 @cache
 def _encoded_tables() -> dict[str, str]:
     return {name: _base64(colour_table(name).tobytes()) for name in COLOUR_MAPS}

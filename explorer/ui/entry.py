@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.ui import compare, lab
+from explorer.ui import compare, faithfulness, lab
 from explorer.ui.canvas import Look, look_bar
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
@@ -19,15 +19,15 @@ def run() -> None:
     st.set_page_config("CAM Explorer", _ASSETS / "icon.svg", layout="wide")
     st.logo(_ASSETS / "logo.svg", size="large")
     pages = [
-        st.Page(lambda: compare.show(choice, look), title="Compare", url_path="compare", default=True),
-        st.Page(lambda: lab.show(choice, look), title="Libra lab", url_path="lab"),
+        st.Page(lambda: compare.show(choice, _look()), title="Compare", url_path="compare", default=True),
+        st.Page(lambda: lab.show(choice, _look()), title="Libra lab", url_path="lab"),
+        st.Page(lambda: faithfulness.show(choice), title="Faithfulness", url_path="faithfulness"),
     ]
     page = st.navigation(pages, position="top")
     st.html("<style>.stMainBlockContainer { padding: 4.5rem clamp(1rem, 3vw, 3.5rem) 4rem; }</style>")
     with st.sidebar:
         choice: Choice = controls()
     notice = st.empty()
-    look = _look()
     page.run()
     if refused := view().refused:
         notice.warning(

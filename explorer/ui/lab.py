@@ -1,7 +1,5 @@
 """The Libra lab: which references make a Libra-CAM map, and where to cut it."""
 
-import base64
-import html
 from functools import lru_cache
 
 import streamlit as st
@@ -15,20 +13,11 @@ from explorer.render.overlay import jpeg
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import calibration_block, map_cell, picture_cell, plain, target_choice
+from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
 
 _SHOWN = 120
-_GALLERY = """
-<style>
-.cam-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; margin: 0;
-  padding: 0 !important; list-style: none; }
-.cam-gallery li { margin: 0; padding: .4rem; border: 1px solid rgba(128,128,128,.35); border-radius: .5rem;
-  font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
-.cam-gallery li.rejected img { filter: grayscale(1) opacity(.55); }
-.cam-gallery img { width: 100%; aspect-ratio: 1; border-radius: .3rem; display: block; margin-bottom: .3rem; }
-</style>
-"""
 
 
 def show(choice: Choice, look: Look) -> None:
@@ -98,18 +87,21 @@ def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
         st.caption(f"The first {_SHOWN} of {len(entries)} are shown.")
     items = []
     for index, gain, kept in entries[:_SHOWN]:
-        name = html.escape(library.ids[index])
-        label = html.escape(row.prediction.labels[int(library.labels[index])])
+        label = row.prediction.labels[int(library.labels[index])]
         chance = float(library.probabilities[index, explanation.target])
         verdict = "kept" if kept else "rejected"
         items.append(
-            f'<li class="{verdict}"><img alt="Reference {name}, {label}" src="{_thumbnail(library, index)}">'
-            f"<b>{label}</b><br>{name}<br>target {chance:.1e}<br>gain {gain:+.3f}, {verdict}</li>"
+            Item(
+                _thumbnail(library, index),
+                f"Reference {library.ids[index]}, {label}",
+                label,
+                (library.ids[index], f"target {chance:.1e}", f"gain {gain:+.3f}, {verdict}"),
+                verdict,
+            )
         )
-    st.html(f'{_GALLERY}<ul class="cam-gallery">{"".join(items)}</ul>')
+    gallery(items)
 
 
 @lru_cache(maxsize=512)
-def _thumbnail(library: Library, index: int) -> str:
-    content = jpeg(Image.fromarray(library.thumbnails[index].numpy()), 96)
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
+def _thumbnail(library: Library, index: int) -> bytes:
+    return jpeg(Image.fromarray(library.thumbnails[index].numpy()), 96)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import streamlit as st
 
+from explorer.compute import Job
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice
@@ -41,6 +43,12 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
         st.fragment(poll, run_every=_POLL if board.pending else None)()
 
 
+def fault(job: Job[Any]) -> None:
+    """Why a job failed, with a button that lets it run again."""
+    st.error(plain(str(job.error)))
+    st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
+
+
 def chosen_row(rows: list[Row], key: str) -> Row:
     """The row that the visitor picks, where there are several."""
     if len(rows) == 1:
@@ -68,8 +76,7 @@ def _report(board: Board, choice: Choice) -> None:
             "prediction",
             "measurement",
         ):
-            st.error(plain(job.error))
-            st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
+            fault(job)
     if not choice.methods:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
     if not choice.samples and not choice.uploads:

@@ -1,0 +1,32 @@
+"""How far maps agree: in the order of their pixels, and in the pixels that they keep."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+
+def standard_ranks(saliency: Tensor) -> NDArray[np.float64]:
+    """(H * W,), the ranks of a map's values, equal values sharing one, with mean 0 and norm 1; zeros for a constant
+    map."""
+    ranks = rankdata(saliency.flatten().cpu().numpy())
+    ranks -= ranks.mean()
+    norm = np.linalg.norm(ranks)
+    return ranks / norm if norm else ranks
+
+
+def correlations(ranks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(n, n), Spearman's correlation of each two of n maps, of which ``standard_ranks`` are given."""
+    rows = np.stack(ranks)
+    return rows @ rows.T
+
+
+def overlaps(kept: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """(n, n), intersection over union of each two of n sets of pixels (H, W); 1 for two empty ones."""
+    rows = np.stack([mask.ravel() for mask in kept]).astype(np.float64)
+    shared = rows @ rows.T
+    sizes = shared.diagonal()
+    united = sizes[:, None] + sizes - shared
+    return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
