@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +18,18 @@ import pytest
 import timm
 import torch
 import torchvision.models
+from playwright.sync_api import Error, expect, sync_playwright
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from explorer.backbones import Backbone, load
 from explorer.images import SAMPLES, sample
 
+ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 180_000
+expect.set_options(timeout=PATIENCE)
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
@@ -132,3 +142,72 @@ def original(request: pytest.FixtureRequest) -> Callable[[str], nn.Module]:
 @pytest.fixture(scope="session")
 def lite0() -> Backbone:
     return load("efficientnet_lite0")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The explorer on a port of its own with an empty home."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = {**os.environ, "EXPLORER_HOME": str(tmp_path_factory.mktemp("home"))}
+    options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _await_health(process, port, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _await_health(process, port, log):
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
+            return
+        except OSError:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        except Error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, server):
+    """Opens a page of the explorer; the test fails on any script error in it."""
+    contexts, faults = [], []
+
+    def open_page(path="/", **context):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(server + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not faults

@@ -2,63 +2,27 @@
 
 import base64
 import io
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage
+from pages import chart, drawn, link, open_page, settle
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from explorer import Request, images
 from explorer.compute import Engine
 from explorer.methods.base import from_signed
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
-from explorer.ui.state import service
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
 def visit():
-    """Opens the explorer with a query, and runs it until nothing is pending."""
-
-    def open_page(**query):
-        app = AppTest.from_file("../app.py", default_timeout=120)
-        app.query_params.update({key.replace("__", "."): value for key, value in query.items()})
-        return settle(app.run())
-
-    return open_page
-
-
-def settle(app):
-    """Reruns the script after each batch of jobs, as the polling fragment does, until none is left."""
-    for _ in range(100):
-        assert not app.exception
-        jobs = [*service()._decoder._jobs.values(), *service()._device._jobs.values()]
-        if not jobs and not app.get("progress"):
-            return app
-        for job in jobs:
-            assert job.wait(120)
-        app.run()
-    raise AssertionError("the page did not settle")
-
-
-def drawn(app, kind="map"):
-    """What the canvas components of a kind were given."""
-    found = [json.loads(element.proto.json) for element in app.get("bidi_component")]
-    return [data for data in found if data["kind"] == kind]
-
-
-def link(app):
-    """The query of the page's address."""
-    return {key: "".join(app.query_params[key]) for key in app.query_params}
-
-
-def chart(app):
-    return json.loads(app.get("plotly_chart")[0].proto.spec)
+    return partial(open_page, "compare")
 
 
 def jpeg(identifier, size):

@@ -143,8 +143,8 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
             "type": "scatter",
             "mode": "lines+markers",
             "name": curve.name,
-            "x": list(changed[: len(curve.values)]),
-            "y": [100 * value for value in curve.values],
+            "x": list(changed),
+            "y": [100 * value for value in curve.values] or [None] * len(changed),
             "line": line,
             "marker": {
                 "size": [10 if i == step else 0 for i in range(len(changed))],
@@ -232,6 +232,7 @@ def agreement_chart(names: Sequence[str], values: NDArray[np.float64], *, signed
                 "xgap": 1,
                 "ygap": 1,
                 "texttemplate": "%{z:.2f}",
+                "textfont": {"color": "#111"},
                 "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>",
                 "colorbar": {"thickness": 10, "outlinewidth": 0},
             }

@@ -15,8 +15,8 @@ COLOUR_MAPS: dict[str, int | None] = {
     "greys": None,
 }
 
-# Blue below, white at and orange above zero: told apart by colour-blind readers.
-DIVERGING = ((0, 114, 178), (255, 255, 255), (213, 94, 0))
+# Blue below, white at and orange above zero: told apart by colour-blind readers, and dark text can be read on all.
+DIVERGING = ((56, 146, 208), (255, 255, 255), (230, 118, 28))
 
 
 @cache

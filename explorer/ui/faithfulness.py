@@ -164,7 +164,7 @@ def _curves(board: Board, row: Row, judged: list[Judged]) -> None:
         counts = metric.counts(pixels)
         step = int(np.abs(np.array(counts) - percent / 100 * pixels).argmin())
         curves = [
-            one.series(one.figures.curves[name], f"{_percent(one.figures.plain[name])}")
+            one.series(one.figures.curves[name], _percent(one.figures.plain[name]))
             if one.figures
             else one.series((), "…")
             for one in judged
@@ -191,7 +191,7 @@ def _at_step(board: Board, row: Row, one: Judged, name: str, step: int, share: s
         None if job.result is None else jpeg(Image.fromarray(job.result), _SIDE),
         f"{row.picture.name} with {share} {_DONE[name]} in the order of {one.title}",
         one.title,
-        (f"{_percent(one.figures.curves[name][step])}" if one.figures else "measuring …",),
+        (_percent(one.figures.curves[name][step]) if one.figures else "measuring …",),
     )
 
 
@@ -251,7 +251,7 @@ def _table(measured: list[tuple[Judged, dict[str, float]]]) -> None:
         good = (column if metric.better == "higher" else -column).round(1).to_numpy()
         lead = good[~controls].max(initial=-np.inf)
         if (good[controls] > lead).any():
-            outdone.append(metric.title.lower())
+            outdone.append(metric.title)
         return ["font-weight: bold" if value == lead else "" for value in np.where(controls, np.nan, good)]
 
     st.dataframe(
@@ -264,7 +264,7 @@ def _table(measured: list[tuple[Judged, dict[str, float]]]) -> None:
     text = "Bold is the best of the methods; a click on a heading sorts."
     if outdone:
         text += (
-            f" A control, which looks at no network, does better than all of them by {', '.join(outdone)}."
+            f" A control, which looks at no network, does better than all of them by: {', '.join(outdone)}."
         )
     st.caption(text)
 

@@ -1,0 +1,47 @@
+"""A page of the explorer without a browser, run until nothing is pending."""
+
+import json
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from explorer.ui.state import service
+
+APP = Path(__file__).parents[1] / "app.py"
+
+
+def open_page(page, **query):
+    """Opens the page of this path with a query; two underscores stand for a full stop."""
+    app = AppTest.from_file(APP, default_timeout=120)
+    app._page_hash = calc_hash(page)
+    app.query_params.update({key.replace("__", "."): value for key, value in query.items()})
+    return settle(app.run())
+
+
+def settle(app):
+    """Reruns the script after each batch of jobs, as the polling fragment does, until none is left."""
+    for _ in range(100):
+        assert not app.exception
+        jobs = [*service()._decoder._jobs.values(), *service()._device._jobs.values()]
+        if not jobs and not app.get("progress"):
+            return app
+        for job in jobs:
+            assert job.wait(120)
+        app.run()
+    raise AssertionError("the page did not settle")
+
+
+def drawn(app, kind="map"):
+    """What the canvas components of a kind were given."""
+    found = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    return [data for data in found if data["kind"] == kind]
+
+
+def link(app):
+    """The query of the page's address."""
+    return {key: "".join(app.query_params[key]) for key in app.query_params}
+
+
+def chart(app, position=0):
+    return json.loads(app.get("plotly_chart")[position].proto.spec)
