@@ -166,6 +166,7 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
             },
             "yaxis": {**_AXIS, "title": {"text": "Probability of the class (%)"}, "rangemode": "tozero"},
             "height": 380,
+            "showlegend": True,
             "hovermode": "closest",
         },
     }
@@ -193,6 +194,7 @@ def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, 
             "xaxis": {**_AXIS, "range": [-0.25, len(axes) - 0.75]},
             "yaxis": {**_AXIS, "title": {"text": "Figure (%)"}, "range": [-3, 103]},
             "height": 380,
+            "showlegend": True,
             "hovermode": "closest",
         },
     }
