@@ -14,7 +14,6 @@ from explorer.methods import METHODS, Method
 from explorer.metrics import METRICS, Metric
 
 
-
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     for name, lines in (("methods.md", methods()), ("metrics.md", metrics())):

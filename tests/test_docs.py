@@ -24,7 +24,16 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
 PREFIXES = (["python", "-m", "explorer"], ["cam-explorer"])
-FRAGMENTS = {"maps/photo/", "maps/manifest.json", "libra-cam.png", "libra-cam.npy", "photo.jpg", "results/", "table.md", "pictures.csv"}
+FRAGMENTS = {
+    "maps/photo/",
+    "maps/manifest.json",
+    "libra-cam.png",
+    "libra-cam.npy",
+    "photo.jpg",
+    "results/",
+    "table.md",
+    "pictures.csv",
+}
 
 
 @pytest.fixture(scope="module")
