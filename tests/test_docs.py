@@ -24,7 +24,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
 PREFIXES = (["python", "-m", "explorer"], ["cam-explorer"])
-FRAGMENTS = {
+FRAGMENTS = {"maps/photo/", "maps/manifest.json", "libra-cam.png", "libra-cam.npy", "photo.jpg"}
+FRAGMENTS |= {"results/", "table.md", "pictures.csv"}
     "maps/photo/",
     "maps/manifest.json",
     "libra-cam.png",
