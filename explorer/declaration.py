@@ -70,6 +70,12 @@ class Declared:
         ]
         return ":".join([self.name, *changed])
 
+    @property
+    def qualifier(self) -> str:
+        """What follows the title where options differ from their defaults: those options in brackets."""
+        _, *changed = str(self).split(":")
+        return f" ({', '.join(changed)})" if changed else ""
+
 
 D = TypeVar("D", bound=Declared)
 

@@ -165,13 +165,22 @@ def sample(identifier: str) -> Picture:
     Raises:
         ImageError: for an unknown identifier, or where the package is missing.
     """
+    return replace(load(sample_path(identifier)), name=identifier)
+
+
+def sample_path(identifier: str) -> Path:
+    """The file of one of ``SAMPLES``.
+
+    Raises:
+        ImageError: for an unknown identifier, or where the package is missing.
+    """
     if identifier not in _SAMPLES:
         raise ImageError(f"{_shown(identifier)} is not a sample: choose one of {', '.join(SAMPLES)}.")
     _, package, file = _SAMPLES[identifier]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ImageError(f"{_shown(identifier)} is a file of {package}, which is missing: install {package}.")
-    return replace(load(Path(spec.origin).parent / file), name=identifier)
+    return Path(spec.origin).parent / file
 
 
 def _shown(name: str) -> str:

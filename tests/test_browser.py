@@ -8,26 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import DRAWN, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
-
-from explorer import images
-
-DRAWN = 'canvas[data-cell^="look"][data-look]'
-
-
-def photograph(identifier, size=None):
-    image = images.sample(identifier).image
-    buffer = io.BytesIO()
-    (image.resize(size) if size else image).save(buffer, "JPEG", quality=92)
-    return {"name": f"{identifier}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
-
-
-def settled(page, maps):
-    """Waits until so many maps are drawn, none of them dimmed, and nothing is being made."""
-    expect(page.locator(DRAWN)).to_have_count(maps)
-    expect(page.locator("figure.dimmed")).to_have_count(0)
-    expect(page.get_by_test_id("stProgress")).to_have_count(0)
 
 
 def fingerprint(cell):

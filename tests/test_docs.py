@@ -26,15 +26,6 @@ COMMANDS = [line for language, code in BLOCKS if language == "sh" for line in co
 PREFIXES = (["python", "-m", "explorer"], ["cam-explorer"])
 FRAGMENTS = {"maps/photo/", "maps/manifest.json", "libra-cam.png", "libra-cam.npy", "photo.jpg"}
 FRAGMENTS |= {"results/", "table.md", "pictures.csv"}
-    "maps/photo/",
-    "maps/manifest.json",
-    "libra-cam.png",
-    "libra-cam.npy",
-    "photo.jpg",
-    "results/",
-    "table.md",
-    "pictures.csv",
-}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from explorer.compute import BACKGROUND, State, Worker, jobs
+from explorer.compute import BACKGROUND, FOLLOWING, INTERACTIVE, State, Worker, jobs
 from explorer.errors import ExplorerError
 
 LONG = 30  # seconds after which a wait is a hang
@@ -130,6 +130,32 @@ def test_first_come_first_served(worker):
     block.walk(1)
     assert last.wait(LONG)
     assert order == list(range(5))
+
+
+def test_what_follows_on_interactive_work_goes_after_it_and_before_background(worker):
+    block, order = Steps(1), []
+    worker.submit(("block",), block, "a")
+    assert block.started.wait(LONG)
+    asked = [
+        worker.submit((name,), lambda job, name=name: order.append(name), "a", priority=priority)
+        for name, priority in (("background", BACKGROUND), ("following", FOLLOWING), ("map", INTERACTIVE))
+    ]
+    block.walk(1)
+    assert all(job.wait(LONG) for job in asked)
+    assert order == ["map", "following", "background"]
+
+
+@pytest.mark.parametrize(("later", "goes_on"), [(60, True), (180, False)])
+def test_background_work_outlasts_a_tab_that_is_hidden(worker, monkeypatch, later, goes_on):
+    """A browser wakes it once a minute only."""
+    work = Steps()
+    job = worker.submit(("k",), work, "a", priority=BACKGROUND)
+    assert work.started.wait(LONG)
+    now = jobs.time.monotonic()
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: now + later)
+    work.walk()
+    assert job.wait(LONG)
+    assert (job.state is State.DONE) == goes_on
 
 
 def test_a_partial_result_is_seen_before_the_end(worker):

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from explorer.cli import flags
 from explorer.compute import Engine
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
-from explorer.evaluation import Configuration, evaluate, open_dataset
+from explorer.evaluation import Configuration, Pace, evaluate, open_dataset
 from explorer.library import BUILT_IN, RULES
 from explorer.methods import METHODS, UndefinedMethodError
 from explorer.methods import find as find_method
@@ -142,22 +141,9 @@ class _Clock:
     """Progress on standard error, with the time left at the present speed."""
 
     def __init__(self) -> None:
-        self._start: tuple[float, int] | None = None
+        self._pace = Pace()
 
     def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._start is None:
-            self._start = now, done
-        began, before = self._start
-        text = f"{done} of {total} pictures"
-        if done > before:
-            each = (now - began) / (done - before)
-            text += f", {each:.2f} s each, {_duration(each * (total - done))} left"
+        text = ", ".join(filter(None, [f"{done} of {total} pictures", self._pace(done, total)]))
         end = "" if done < total else "\n"
         print(f"\r{text:70}", end=end, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

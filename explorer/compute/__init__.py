@@ -11,11 +11,12 @@ from explorer.compute.engine import (
     Request,
     Stage,
 )
-from explorer.compute.jobs import BACKGROUND, INTERACTIVE, Job, State, Worker
+from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
 
 __all__ = [
     "BACKGROUND",
+    "FOLLOWING",
     "INTERACTIVE",
     "Engine",
     "Explanation",

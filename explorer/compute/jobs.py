@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-PROMPT, INTERACTIVE, BACKGROUND = -1, 0, 1
+PROMPT, INTERACTIVE, FOLLOWING, BACKGROUND = range(4)
+_LEASES = {BACKGROUND: 120.0}  # seconds; browsers wake a hidden tab once a minute
 _LEASE = 10.0
 
 
@@ -34,7 +35,7 @@ class Cancelled(Exception):
 
 
 class _Preempted(Exception):
-    """Raised inside a background job when interactive work is queued; it starts again later."""
+    """Raised inside a job when work that goes before it is queued; it starts again later."""
 
 
 class Job(Generic[T]):
@@ -98,10 +99,11 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """One thread that runs jobs one after the other, prompt before interactive before background.
+    """One thread that runs jobs one after the other: prompt, interactive, what follows on them, background.
 
-    Waiters hold leases: a waiter that does not renew its lease within ten seconds (a closed tab) or gives its job up
-    (a changed widget) no longer counts, and a job without waiters stops at its next step.
+    Waiters hold leases: a waiter that does not renew its lease within ten seconds, two minutes for background work,
+    (a closed tab) or gives its job up (a changed widget) no longer counts, and a job without waiters stops at its
+    next step.
 
     Args:
         keep: how many finished jobs are remembered, with their results.
@@ -139,7 +141,7 @@ class Worker:
                 job = self._jobs[key] = Job(key, work, priority)
                 job._interrupt = self._interrupt
                 self._push(job)
-            job._leases[waiter] = time.monotonic() + _LEASE
+            job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
             return job
 
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
@@ -147,7 +149,7 @@ class Worker:
         with self._changed:
             for job in self._jobs.values():
                 if job.key in keys:
-                    job._leases[waiter] = time.monotonic() + _LEASE
+                    job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
                 else:
                     job._leases.pop(waiter, None)
 

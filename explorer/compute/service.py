@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Hashable, Set
-from typing import Any
+from collections.abc import Callable, Hashable, Set
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from explorer import images
 from explorer.backbones import Layer
 from explorer.compute.device import keep_freed_memory, return_freed_memory
 from explorer.compute.engine import Engine, Explanation, Figures, Prediction, Request, Stage, all_references
-from explorer.compute.jobs import BACKGROUND, PROMPT, Job, Worker
+from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, PROMPT, Job, Worker
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
 from explorer.metrics import Metric, Perturbation, Randomisation
+
+T = TypeVar("T")
 
 
 class Service:
@@ -85,12 +87,24 @@ class Service:
     def figures(
         self, picture: Picture, request: Request, metrics: tuple[Metric, ...], waiter: str
     ) -> Job[Figures]:
-        """What metrics say of a map."""
+        """What metrics say of a map, measured when all maps that are asked for are there."""
         return self._device.submit(
             ("figures", *_explanation_key(picture, request), metrics),
             lambda job: self.engine.figures(picture, [request], metrics, progress=job)[0],
             waiter,
+            priority=FOLLOWING,
         )
+
+    def run(
+        self,
+        key: tuple[Hashable, ...],
+        work: Callable[[Engine, Job[T]], T],
+        waiter: str,
+        *,
+        priority: int = INTERACTIVE,
+    ) -> Job[T]:
+        """Work of a caller's own with the engine; of lower priority, it must bear to be started again."""
+        return self._device.submit(key, lambda job: work(self.engine, job), waiter, priority=priority)
 
     def randomised(
         self, picture: Picture, request: Request, metric: Randomisation, waiter: str

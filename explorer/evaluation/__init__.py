@@ -2,8 +2,9 @@
 
 from explorer.evaluation.dataset import VOC_CLASSES, Box, DatasetError, Entry, open_dataset
 from explorer.evaluation.decoding import ahead
+from explorer.evaluation.pace import Pace
 from explorer.evaluation.regions import boxes_seen, region
-from explorer.evaluation.run import Configuration, EvaluationError, Outcome, describe, evaluate
+from explorer.evaluation.run import Configuration, EvaluationError, Outcome, describe, evaluate, passes
 from explorer.evaluation.summary import (
     Column,
     Comparison,
@@ -27,6 +28,7 @@ __all__ = [
     "Estimate",
     "EvaluationError",
     "Outcome",
+    "Pace",
     "Row",
     "Score",
     "Summary",
@@ -38,6 +40,7 @@ __all__ = [
     "describe",
     "evaluate",
     "open_dataset",
+    "passes",
     "read_csv",
     "region",
     "summarise",

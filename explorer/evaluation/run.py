@@ -12,11 +12,15 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from explorer.backbones import Layer
+from explorer.calibration import PAPER_LEVELS
 from explorer.compute import Engine, Request
+from explorer.compute import Progress as Work
 from explorer.errors import ExplorerError
 from explorer.evaluation.dataset import Entry
 from explorer.evaluation.decoding import ahead
 from explorer.evaluation.regions import boxes_seen, region
+from explorer.evaluation.summary import VARIANTS
 from explorer.images import ImageError, Picture
 from explorer.library import BUILT_IN, Rule
 from explorer.methods import Method
@@ -67,7 +71,23 @@ class Configuration:
         ]
 
 
-def measure(engine: Engine, entry: Entry, picture: Picture, configuration: Configuration) -> list[Record]:
+def passes(configuration: Configuration, layer: Layer, pixels: int) -> int:
+    """About how many forward passes a picture takes at a layer of a network that sees so many pixels."""
+    total = 0
+    for method in configuration.methods:
+        once = method.passes(layer)
+        measured = sum(metric.passes(pixels, once) for metric in configuration.metrics)
+        total += once + len(PAPER_LEVELS) + len(VARIANTS) * measured
+    return total
+
+
+def measure(
+    engine: Engine,
+    entry: Entry,
+    picture: Picture,
+    configuration: Configuration,
+    within: Work | None = None,
+) -> list[Record]:
     """What the metrics say of every method's map of a picture, plain and calibrated: one record for each.
 
     The same picture and configuration give the same records, whatever was evaluated before.
@@ -80,7 +100,8 @@ def measure(engine: Engine, entry: Entry, picture: Picture, configuration: Confi
         seen = region(entry, target, preprocessing, picture)
         objects = None if seen is None else Objects(seen, boxes_seen(entry, target, preprocessing, picture))
         several = configuration.classes == "given" and len(entry.labels) > 1
-        for found in engine.figures(picture, configuration.requests(target), configuration.metrics, objects):
+        requests = configuration.requests(target)
+        for found in engine.figures(picture, requests, configuration.metrics, objects, within):
             common = {
                 "picture": f"{entry.identifier} ({target})" if several else entry.identifier,
                 "digest": picture.digest,
@@ -115,6 +136,7 @@ def evaluate(
     folder: Path,
     progress: Progress = lambda done, total: None,
     workers: int = 1,
+    within: Work | None = None,
 ) -> Outcome:
     """Evaluates a data set, or what is left of it after an interruption.
 
@@ -122,6 +144,7 @@ def evaluate(
         folder: where the journal is kept; every picture that stands in it is not computed again.
         progress: called with (pictures done, pictures in all) after each; may raise to stop.
         workers: how many processes decode pictures ahead.
+        within: told how the work on each picture goes; may raise to stop, which loses that picture's work.
 
     Raises:
         EvaluationError: the folder holds another evaluation or is in use, or no picture has a given class.
@@ -140,7 +163,7 @@ def evaluate(
             elif configuration.classes == "given" and not entry.labels:
                 append(entry, [], f"{entry.identifier} has no given class.")
             else:
-                append(entry, measure(engine, entry, picture, configuration), None)
+                append(entry, measure(engine, entry, picture, configuration, within), None)
             progress(len(entries) - len(left) + done, len(entries))
         lines = {line["picture"]: line for line in _lines(folder / _JOURNAL)[1:]}
     inorder = [lines[entry.identifier] for entry in entries]

@@ -1,8 +1,8 @@
 """What a table of scores says of the methods: means, how sure they are, and who differs from whom."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -128,6 +128,33 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """The same, ready for strict JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The summary that ``as_dict`` wrote, through JSON too."""
+        return cls(
+            tuple(Column(**column) for column in content["columns"]),
+            (content["baseline"][0], content["baseline"][1]),
+            content["pictures"],
+            content["correct"],
+            content["resamples"],
+            content["seed"],
+            tuple(
+                Row(**{**row, "scores": {name: _score(score) for name, score in row["scores"].items()}})
+                for row in content["rows"]
+            ),
+        )
+
+
+def _score(content: Mapping[str, Any]) -> Score:
+    correct, against = content["correct"], content["against"]
+    return Score(
+        Estimate(**content["everywhere"]),
+        correct and Estimate(**correct),
+        content["rank"],
+        content["p_best"],
+        against and Comparison(**against),
+    )
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ class Coherency(Metric):
 
     fill: Fill = fill_option()
 
+    def passes(self, pixels: int, method: int) -> int:
+        return method
+
     def value(self, shown: Examined, scores: Tensor) -> float:
         """(Pearson(S(x), S(x * S)) + 1) / 2, for the same class; 0 for a constant map"""
         return coherency(shown.saliency, shown.again(self.fill))
@@ -92,6 +95,9 @@ class ADCC(Metric):
 
     def perturbations(self, pixels: int) -> tuple[Perturbation, ...]:
         return (Kept(fill=self.fill),)
+
+    def passes(self, pixels: int, method: int) -> int:
+        return 1 + method
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - average drop)), of each picture; beside the mean over

@@ -37,6 +37,10 @@ class Metric(Declared):
         """The pictures to be scored for a map of so many pixels."""
         return ()
 
+    def passes(self, pixels: int, method: int) -> int:
+        """About how many forward passes a map of so many pixels takes, of a method that takes so many."""
+        return len(self.perturbations(pixels))
+
     def value(self, shown: Examined, scores: Tensor) -> float:
         """The metric of a map; NaN where it is not defined.
 
@@ -47,6 +51,11 @@ class Metric(Declared):
 
     def __call__(self, shown: Examined) -> float:
         return self.value(shown, shown.scores(self.perturbations(shown.saliency.numel())))
+
+    @classmethod
+    def definition(cls) -> str:
+        """What it measures, as its code says."""
+        return " ".join((cls.value.__doc__ or "").split())
 
     def describe(self) -> str:
         """With which options it measures, in words."""

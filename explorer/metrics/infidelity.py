@@ -49,6 +49,9 @@ class Infidelity(Metric):
     )
     seed: int = option(0, "Of the squares.", label="seed", source="here", low=0, high=9999)
 
+    def passes(self, pixels: int, method: int) -> int:
+        return 1 + self.squares
+
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over squares of (scale * sum of the map in the square - fall of the probability without it)^2, with
         the scale that fits best; a removed pixel takes the mean colour"""

@@ -30,6 +30,10 @@ class _Localisation(Metric):
         """The metric of a map (H, W)."""
         raise NotImplementedError
 
+    @classmethod
+    def definition(cls) -> str:
+        return " ".join((cls.located.__doc__ or "").split())
+
 
 @register
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ class _Masked(Metric):
         """The metric from the probability on the picture and on the masked one."""
         raise NotImplementedError
 
+    @classmethod
+    def definition(cls) -> str:
+        return cls.compared.__doc__ or ""
+
 
 def average_drop(p: float, o: float) -> float:
     """relu(p - o) / p"""

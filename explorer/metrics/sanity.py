@@ -68,6 +68,9 @@ class Randomisation(Metric):
             probe.tick = shown.probe.tick
             yield after.layer.name, shown.explain(probe)
 
+    def passes(self, pixels: int, method: int) -> int:
+        return self.stages * method
+
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over the stages of Spearman's rank correlation of the map with that of the randomised network; 0 for a
         constant map"""

@@ -3,31 +3,53 @@
 import importlib.metadata
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from explorer.compute import Explanation
+from explorer.compute import Explanation, Figures
+from explorer.metrics import Metric
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 def manifest(
-    explanations: Iterable[Explanation], paths: dict[int, dict[str, str]] | None = None
+    explanations: Iterable[Explanation],
+    paths: Mapping[int, Mapping[str, str]] | None = None,
+    measured: Mapping[int, tuple[Figures, Sequence[Metric]]] | None = None,
 ) -> dict[str, Any]:
     """Everything about the explanations but the maps, ready for JSON.
 
     Args:
         paths: for the position of an explanation, its files by kind.
+        measured: for the position of an explanation, its figures and the metrics that they are of.
     """
+    measured = measured or {}
     return {
         "schema_version": SCHEMA_VERSION,
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "explanations": [
-            {**entry(explanation), **({"files": paths[position]} if paths else {})}
+            {
+                **entry(explanation),
+                **({"figures": figures_entry(*measured[position])} if position in measured else {}),
+                **({"files": dict(paths[position])} if paths else {}),
+            }
             for position, explanation in enumerate(explanations)
         ],
+    }
+
+
+def figures_entry(figures: Figures, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """What metrics, with their options, say of one map, ready for JSON; None where a metric is not defined."""
+
+    def known(values: Mapping[str, float]) -> dict[str, float | None]:
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    return {
+        "metrics": {str(metric): asdict(metric) for metric in metrics},
+        "plain": known(figures.plain),
+        "calibrated": {"cut_percent": figures.calibration.cut, **known(figures.calibrated)},
     }
 
 

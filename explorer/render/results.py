@@ -6,8 +6,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from explorer.compute import Engine
-from explorer.declaration import Declared
+from explorer.compute import Engine, Progress
 from explorer.evaluation import (
     Column,
     Configuration,
@@ -37,19 +36,21 @@ def write_results(
     outcome: Outcome,
     baseline: str,
     folder: Path,
+    within: Progress | None = None,
 ) -> None:
     """Writes ``pictures.csv`` and ``pictures.parquet`` (a row for each picture, method and variant), ``summary.json``,
     ``table.md`` and ``report.html``. The same evaluation gives the same bytes.
 
     Args:
         baseline: the method with whose plain maps all others are compared.
+        within: told how the work on the examples of the report goes; may raise to stop.
     """
     table = as_table(outcome.records)
     columns = [
-        Column(str(metric), metric.symbol + _changed(metric), metric.title, metric.better, metric.describe())
+        Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
         for metric in configuration.metrics
     ]
-    methods = {str(method): method.title + _changed(method) for method in configuration.methods}
+    methods = {str(method): method.title + method.qualifier for method in configuration.methods}
     summary = summarise(table, columns, (baseline, "plain"))
     description = describe(engine, entries, configuration)
     write_csv(table, folder / "pictures.csv")
@@ -61,7 +62,7 @@ def write_results(
     )
     by_name = {column.name: column for column in columns if column.better is not None}
     column = next((by_name[name] for name in _SHOWN if name in by_name), next(iter(by_name.values()), None))
-    examples = _examples(engine, entries, configuration, table, column) if column else {}
+    examples = _examples(engine, entries, configuration, table, column, within) if column else {}
     text = report(summary, table, methods, _about(description), examples)
     (folder / "report.html").write_text(text, "utf-8")
 
@@ -72,6 +73,7 @@ def _examples(
     configuration: Configuration,
     table: DataFrame,
     column: Column,
+    within: Progress | None,
 ) -> dict[tuple[str, str], list[Example]]:
     """The plain maps of the pictures with each method's best and worst scores, made once more."""
     files = {entry.identifier: entry.path for entry in entries}
@@ -82,7 +84,7 @@ def _examples(
         for name in (*best, *worst):
             target, score = scores.loc[(str(method), name)]
             picture = load(files.get(name) or files[name.removesuffix(f" ({int(target)})")])
-            explanation = engine.explain(picture, configuration.requests(int(target))[number])
+            explanation = engine.explain(picture, configuration.requests(int(target))[number], within)
             drawn = overlay(picture, explanation.attribution.saliency.numpy(), explanation.box)
             caption = f"{name}: {explanation.label}, {column.symbol} {100 * score:.1f}"
             found.setdefault((str(method), "plain"), []).append(
@@ -115,9 +117,3 @@ def _about(description: dict[str, Any]) -> dict[str, str]:
     )
     facts["Versions"] = ", ".join(f"{name} {number}" for name, number in description["versions"].items())
     return facts
-
-
-def _changed(declared: Declared) -> str:
-    """The options that differ from their defaults, in brackets."""
-    _, _, options = str(declared).partition(":")
-    return f" ({options.replace(':', ', ')})" if options else ""

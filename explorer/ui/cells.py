@@ -17,6 +17,7 @@ from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Row, target_key
 from explorer.ui.canvas import Look
 from explorer.ui.state import service
+from explorer.ui.strip import Strip
 from explorer.ui.view import bound, one_of, whole
 
 _LONGEST = 1024
@@ -70,7 +71,13 @@ def about(method: Method) -> str:
     )
 
 
-def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None, look: Look) -> None:
+def map_cell(
+    picture: Picture,
+    job: Job[Explanation],
+    former: Explanation | None,
+    look: Look,
+    strip: Strip | None = None,
+) -> None:
     """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
     explanation = job.result or former
     if isinstance(job.refusal, UndefinedMethodError):
@@ -90,12 +97,14 @@ def map_cell(picture: Picture, job: Job[Explanation], former: Explanation | None
         return
     _canvas(picture, explanation, dimmed=job.result is None)
     st.markdown(_figures(explanation, look))
+    if strip is not None:
+        strip.draw()
     for note in explanation.attribution.notes:
         st.caption(plain(note))
-    _downloads(picture, explanation, look)
+    _downloads(picture, explanation, look, strip)
 
 
-def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
+def _downloads(picture: Picture, explanation: Explanation, look: Look, strip: Strip | None) -> None:
     """The files of one map, made when the popover opens: what is registered at every poll can be gone at a click."""
     method = explanation.request.method.name
     popover = st.popover(
@@ -105,6 +114,7 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
         return
     stem = f"{picture.name.rsplit('.', 1)[0]}-{method}"
     saliency = explanation.attribution.saliency.numpy()
+    measured = {0: (strip.figures, strip.chosen.metrics)} if strip and strip.figures else {}
     files: dict[str, tuple[str, str, str | bytes]] = {
         "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
         "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
@@ -116,7 +126,7 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look) -> None:
         "Manifest (.json)": (
             "json",
             "application/json",
-            as_json(manifest([replace(explanation, name=picture.name)])),
+            as_json(manifest([replace(explanation, name=picture.name)], measured=measured)),
         ),
     }
     for label, (suffix, kind, content) in files.items():

@@ -5,12 +5,13 @@ from itertools import count
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.compute import Job
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import service, waiter
+from explorer.ui.state import evaluating, service, waiter
 from explorer.ui.view import bound, one_of
 
 _POLL = 0.5  # seconds
@@ -25,9 +26,21 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
     board = ask(choice)
     if not choice.complete and choice.layers().result is not None:
         st.rerun()
-    _report(board, choice)
+    report(board, choice)
     line = st.container(height=64, border=False)
     draw(board)
+    follow(board, line, lambda: _made_with(choice))
+
+
+def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> None:
+    """Keeps what the page waits for wanted, and the evaluation that goes on meanwhile; says in a line what is being
+    made, and draws all again whenever more has come.
+
+    Args:
+        at_rest: draws the line when nothing is being made.
+    """
+    if (evaluation := evaluating()) is not None:
+        board.watch(evaluation)
     service().retain(waiter(), set(board.jobs))
 
     polls = count()
@@ -37,7 +50,10 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
         if next(polls) and board.outdated:
             st.rerun()
         service().retain(waiter(), set(board.jobs))
-        _status(board, choice)
+        if board.running is None:
+            at_rest()
+        else:
+            _progress(board, board.running)
 
     with line:
         st.fragment(poll, run_every=_POLL if board.pending else None)()
@@ -66,7 +82,7 @@ def chosen_row(rows: list[Row], key: str) -> Row:
     return names.get(picked, rows[0])
 
 
-def _report(board: Board, choice: Choice) -> None:
+def report(board: Board, choice: Choice) -> None:
     """What is wrong or missing, above the results."""
     for job in board.jobs:
         if job.error is not None and job.key[0] in (
@@ -75,6 +91,8 @@ def _report(board: Board, choice: Choice) -> None:
             "sample",
             "prediction",
             "measurement",
+            "figures",
+            "pictures",
         ):
             fault(job)
     if not choice.methods:
@@ -83,15 +101,16 @@ def _report(board: Board, choice: Choice) -> None:
         st.info("Choose a sample or upload a photograph in the sidebar.")
 
 
-def _status(board: Board, choice: Choice) -> None:
-    """What is being made, or what the results were made with; of one height, so that nothing jumps."""
-    job = board.running
-    if job is not None:
-        waiting = sum(not other.settled for other in board.jobs) - 1
-        text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
-        text += f"; {waiting} more waiting" if waiting else ""
-        st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
-        return
+def _progress(board: Board, job: Job[Any]) -> None:
+    """How far a job is, as high as the line at rest."""
+    waiting = sum(not other.settled for other in board.jobs) - 1
+    text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
+    text += f"; {waiting} more waiting" if waiting > 0 else ""
+    st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
+
+
+def _made_with(choice: Choice) -> None:
+    """What the results were made with."""
     request, layers = choice.request, choice.layers().result
     if layers:
         layer = next((layer for layer in layers if layer.name == request.layer), layers[-1])

@@ -13,7 +13,8 @@ from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, Rule, installed
 from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, flag, number, one_of, show_flag, some_of, view, whole
+from explorer.ui.strip import Chosen, figure_controls
+from explorer.ui.view import bound, flag, grouped, number, one_of, show_flag, some_of, view, whole
 
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
@@ -25,7 +26,7 @@ class Choice:
     """What the controls say: everything of a request but the target.
 
     ``complete`` is False while the layers of the backbone are not known yet, so that none can be chosen;
-    ``undefined`` finds out which methods are not defined at the layer.
+    ``undefined`` finds out which methods are not defined at the layer; ``figures`` is what the maps are measured by.
     """
 
     samples: tuple[str, ...]
@@ -34,6 +35,7 @@ class Choice:
     request: Request
     complete: bool
     undefined: Job[dict[str, str]] | None
+    figures: Chosen
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
@@ -51,7 +53,8 @@ def controls() -> Choice:
         "Your photographs",
         type=["jpg", "jpeg", "png", "webp"],
         accept_multiple_files=True,
-        help="JPEG, PNG or WebP, up to 10 MB each. They stay on this server's memory only while the page is open.",
+        help="JPEG, PNG or WebP, up to 10 MB each. They stay in this server's memory and only while "
+        "the page is open, unless you evaluate them.",
     )
     samples = bound(
         st.pills,
@@ -97,6 +100,7 @@ def controls() -> Choice:
             help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
             "cut may be recommended.",
         )
+    figures = figure_controls()
     return Choice(
         tuple(samples),
         tuple((file.name, file.getvalue()) for file in reversed(files)),
@@ -112,6 +116,7 @@ def controls() -> Choice:
         ),
         complete=bool(layers),
         undefined=undefined,
+        figures=figures,
     )
 
 
@@ -124,16 +129,11 @@ def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
     def title(name: str) -> str:
         return f":gray[{METHODS[name].title}]" if name in grey else METHODS[name].title
 
-    wanted = view().seed("methods", list(DEFAULT_METHODS), some_of(METHODS))
-    names: list[str] = []
-    for family in get_args(Family):
-        options = [name for name, method in METHODS.items() if method.family == family]
-        key = f"widget methods.{family}"
-        if key not in st.session_state:
-            st.session_state[key] = [name for name in wanted if name in options]
-        names += st.pills(family.capitalize(), options, key=key, selection_mode="multi", format_func=title)
-    view().keep("methods", names, list(DEFAULT_METHODS), ",".join)
-    return [METHODS[name] for name in names]
+    families = {
+        family: [name for name, method in METHODS.items() if method.family == family]
+        for family in get_args(Family)
+    }
+    return [METHODS[name] for name in grouped("methods", list(DEFAULT_METHODS), families, format_func=title)]
 
 
 def _backbone() -> str:

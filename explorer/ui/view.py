@@ -1,6 +1,6 @@
 """What a visitor has chosen, kept through page switches and mirrored in the URL, so that a link restores it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,27 @@ def bound(
         st.session_state[state] = value
     chosen = widget(key=state, **arguments)
     return view().keep(key, default if chosen is None else chosen, default, show)
+
+
+def selected(key: str, default: str, options: Sequence[str], **arguments: Any) -> str:
+    """Draws a select box like ``bound``; a value that is no longer among the options gives way to the default."""
+    if view().seed(key, default, one_of(options)) not in options:
+        view().values[key] = default
+        st.session_state.pop(f"widget {key}", None)
+    return str(bound(st.selectbox, key, default, one_of(options), options=options, **arguments))
+
+
+def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], **arguments: Any) -> list[str]:
+    """Draws pills for each group by its label; what is chosen of all of them lives in the view and in the URL."""
+    options = [name for names in groups.values() for name in names]
+    wanted = view().seed(key, default, some_of(options))
+    chosen: list[str] = []
+    for label, names in groups.items():
+        state = f"widget {key}.{label}"
+        if state not in st.session_state:
+            st.session_state[state] = [name for name in wanted if name in names]
+        chosen += st.pills(label.capitalize(), names, key=state, selection_mode="multi", **arguments)
+    return view().keep(key, chosen, default, ",".join)
 
 
 def one_of(options: Collection[str]) -> Callable[[str], Any]:

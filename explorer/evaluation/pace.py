@@ -1,0 +1,26 @@
+"""How fast an evaluation goes."""
+
+import time
+
+
+class Pace:
+    """Says at every call how long a picture has taken since the first call, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self._start: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int) -> str:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now, done
+        began, before = self._start
+        if done == before:
+            return ""
+        each = (now - began) / (done - before)
+        return f"{each:.2f} s each, {_duration(each * (total - done))} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,137 @@
+"""Where the page keeps evaluations, and the pictures uploaded for them: folders below EXPLORER_HOME.
+
+``evaluations/FINGERPRINT`` holds a journal, and a folder of results for each baseline.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import ExplorerError
+from explorer.evaluation.archive import TABLES, unpack
+from explorer.evaluation.dataset import Entry, open_dataset
+from explorer.library import home
+
+_ABOUT = "about.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures to be evaluated.
+
+    Args:
+        name: for a reader.
+        identity: decides the pictures, with their content.
+        labels, boxes: whether a file tells them.
+    """
+
+    name: str
+    identity: str
+    entries: tuple[Entry, ...]
+    labels: bool = False
+    boxes: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An evaluation on disk: what it is of (``describe``), and the folder of its results."""
+
+    name: str
+    labels: bool
+    boxes: bool
+    baseline: str
+    evaluation: dict[str, Any]
+    folder: Path
+    made: datetime
+
+    @property
+    def identifier(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+
+def journal_folder(source: Source, description: dict[str, Any]) -> Path:
+    """Where the journal of an evaluation is kept, below which are its results."""
+    content = json.dumps([source.identity, description], sort_keys=True)
+    return _evaluations() / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def keep(folder: Path, source: Source, baseline: str, description: dict[str, Any]) -> Kept:
+    """Lists the results in a folder among those that are kept."""
+    about = {
+        "name": source.name,
+        "labels": source.labels,
+        "boxes": source.boxes,
+        "baseline": baseline,
+        "evaluation": description,
+    }
+    _write(folder / _ABOUT, json.dumps(about).encode())
+    return _kept(folder / _ABOUT)
+
+
+def kept() -> list[Kept]:
+    """All evaluations with results, the newest first."""
+    found = [_kept(path) for path in _evaluations().glob(f"*/*/{_ABOUT}")]
+    return sorted(found, key=lambda one: one.made, reverse=True)
+
+
+def _kept(path: Path) -> Kept:
+    made = datetime.fromtimestamp(path.stat().st_mtime)
+    return Kept(**json.loads(path.read_text("utf-8")), folder=path.parent, made=made)
+
+
+def keep_picture(data: bytes) -> Path:
+    """Stores an uploaded picture under its digest."""
+    path = picture_path(data)
+    if not path.exists():
+        _write(path, data)
+    return path
+
+
+def picture_path(data: bytes) -> Path:
+    """Where ``keep_picture`` stores it."""
+    return _evaluations() / "pictures" / hashlib.sha256(data).hexdigest()
+
+
+def from_archive(data: bytes, name: str, classes: Sequence[str]) -> Source:
+    """The pictures of a ZIP file, which is unpacked once."""
+    digest = hashlib.sha256(data).hexdigest()
+    folder = _evaluations() / "uploads" / digest
+    if not folder.exists():
+        unpack(data, folder)
+    return _from_folder(folder, name, digest, classes)
+
+
+def from_folder(folder: Path, classes: Sequence[str]) -> Source:
+    """The data set in a folder."""
+    return _from_folder(folder, folder.name, f"{folder.name} {folder.stat().st_mtime_ns}", classes)
+
+
+def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str]) -> Source:
+    root = folder
+    children = list(folder.iterdir())
+    if len(children) == 1 and children[0].is_dir() and children[0].name not in classes:
+        [root] = children  # a folder around everything
+    labels, boxes = (path if (path := root / table).is_file() else None for table in TABLES)
+    try:
+        entries = open_dataset(root, classes=classes, labels=labels, boxes=boxes)
+    except ExplorerError as error:  # a visitor learns nothing of the server's folders
+        raise type(error)(str(error).replace(f"{root}{os.sep}", "").replace(str(root), name)) from error
+    return Source(name, identity, tuple(entries), labels is not None, boxes is not None)
+
+
+def _evaluations() -> Path:
+    return home() / "evaluations"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

@@ -1,0 +1,94 @@
+"""Figures under the maps and the Evaluate page, in a real browser against a real server."""
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from browser import photograph, settled
+from playwright.sync_api import expect
+
+
+def test_the_strip_comes_without_a_jump(visit):
+    """What stands below a strip stays where it is when its figures come."""
+    page = visit("/?methods=grad-cam,fake-cam&metrics=average-gain,average-drop,adcc,insertion,deletion")
+    strips = page.locator(".cam-strip")
+    expect(strips).to_have_count(2)
+    places = {}
+
+    def note(when):
+        for position, box in enumerate(strip.bounding_box() for strip in strips.all()):
+            places.setdefault((position, when), box["height"])
+
+    expect(strips.first).to_contain_text("Measuring")
+    note("before")
+    expect(strips.first).to_contain_text("In %, plain map")
+    expect(strips.last).to_contain_text("In %, plain map")
+    settled(page, 2)
+    note("after")
+    for position in range(2):
+        assert places[position, "after"] == places[position, "before"]
+    page.get_by_role("button", name="Download").first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Manifest (.json)").click()
+    [entry] = json.loads(Path(download.value.path()).read_text())["explanations"]
+    assert set(entry["figures"]["plain"]) == {
+        "average-gain",
+        "average-drop",
+        "adcc",
+        "insertion",
+        "deletion",
+    }
+    page.keyboard.press("Escape")
+    assert strips.first.locator("li.best").count() + strips.last.locator("li.best").count() > 0
+
+    item = strips.first.locator("li").first
+    tooltip = item.get_by_role("tooltip", include_hidden=True)
+    expect(tooltip).to_be_hidden()
+    item.focus()
+    expect(tooltip).to_be_visible()
+    expect(tooltip).to_contain_text("relu(o - p) / (1 - p)")
+
+
+def test_an_evaluation_to_its_report(visit):
+    page = visit("/evaluate?samples=chelsea,coffee&methods=grad-cam,fake-cam")
+    expect(page.get_by_text("2 pictures x 2 methods")).to_be_visible()
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_enabled()
+    table = page.locator(".cam-table")
+    expect(table.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("button", name="Run")).to_be_enabled()
+    page.get_by_text("Calibrated", exact=True).last.click()
+    expect(page.get_by_role("region", name="Means of calibrated maps")).to_be_visible()
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="report.html").click()
+    assert "Evaluation of attribution methods" in Path(download.value.path()).read_text("utf-8")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="summary.json").click()
+    assert json.loads(Path(download.value.path()).read_text())["pictures"] == 2
+
+    again = visit("/" + page.url.split("/", 3)[3])
+    expect(again.get_by_role("region", name="Means of calibrated maps")).to_be_visible()
+    phone = visit("/" + page.url.split("/", 3)[3], viewport={"width": 390, "height": 844})
+    expect(phone.get_by_role("region", name="Means of calibrated maps")).to_be_visible()
+    assert phone.evaluate("document.scrollingElement.scrollWidth") <= 390
+
+
+def test_a_zip_file(visit):
+    page = visit("/evaluate?data=zip&methods=fake-cam")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("photos/mine.jpg", photograph("coffee")["buffer"])
+        packed.writestr("photos/labels.csv", "file,class_index\nmine.jpg,967\n")
+    upload = page.get_by_test_id("stMain").get_by_test_id("stFileUploaderDropzoneInput")
+    upload.set_input_files({"name": "bad.zip", "mimeType": "application/zip", "buffer": b"no ZIP file"})
+    expect(page.get_by_text("The ZIP file is damaged")).to_be_visible()
+    upload.set_input_files({"name": "mine.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()})
+    expect(page.get_by_text("1 picture x 1 method")).to_be_visible()
+    page.get_by_text("The given one").click()
+    page.get_by_role("button", name="Run").click()
+    evaluation = page.get_by_role("combobox", name="Evaluation")
+    expect(evaluation).to_have_value(re.compile("mine.zip: 1 picture"))
+    expect(page.get_by_text("--classes given")).to_be_visible()
