@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from explorer import Engine, Probe, sample
 from explorer.backbones import Backbone, load
+from explorer.compute import keep_freed_memory
 from explorer.evaluation import Configuration, evaluate, open_dataset
 from explorer.images import SAMPLES
 from explorer.methods import find as find_method
@@ -82,7 +83,7 @@ def steps(backbone: Backbone, step: int, rounds: int) -> None:
     def theirs() -> None:
         for _ in metrics:
             flipping(
-                model=_Module(backbone),
+                model=_Module(backbone).eval(),
                 x_batch=images,
                 y_batch=np.full(len(maps), target),
                 a_batch=attributions,
@@ -201,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=300, help="of the look at memory")
     arguments = parser.parse_args()
+    keep_freed_memory()
     print(f"{'network':24} {'work':52} {'first':>9} {'second':>9} {'ratio':>9} {'limit':>9}")
     for backbone in (load("efficientnet_lite0"), random_backbone("squeezenet1_1")):
         steps(backbone, 1792, 3)

@@ -48,7 +48,8 @@ class Probe:
         self.passes = 0
         self._gradients: dict[int, Tensor] = {}
         with torch.no_grad():
-            raw = cut.trunk(self.image[None].contiguous(memory_format=torch.channels_last))
+            self._image = channels_last(self.image)
+            raw = cut.trunk(self._image[None])
         self._last = cut.last_layer
         with torch.enable_grad():
             self._raw = raw.detach().requires_grad_()
@@ -156,7 +157,7 @@ class Probe:
         """
 
         def masked(chosen: slice) -> Tensor:
-            return self.image * upsample(masks(chosen).to(self.image.device), self.size)[:, None]
+            return self._image * upsample(masks(chosen).to(self.image.device), self.size)[:, None]
 
         return self.logits_of(masked, count)
 
@@ -234,6 +235,11 @@ class Probe:
         self.passes += passes
         if self.tick is not None:
             self.tick(passes)
+
+
+def channels_last(image: Tensor) -> Tensor:
+    """The same picture (3, H, W), its channels together in memory."""
+    return image[None].contiguous(memory_format=torch.channels_last)[0]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

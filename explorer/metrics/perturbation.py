@@ -16,17 +16,20 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from explorer.calibration import cut_map, ranks
-from explorer.probe import Probe
+from explorer.probe import Probe, channels_last
 
 Fill = Literal["mean", "black", "blur"]
 
 
 class Canvas:
-    """A picture (3, H, W) in normalised space, and what may stand in the place of its pixels."""
+    """A picture (3, H, W) in normalised space, and what may stand in the place of its pixels.
+
+    Both lie in memory as networks like them, channels last, and so do blends of them.
+    """
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self.image = probe.image
+        self.image = channels_last(probe.image)
 
     def substrate(self, fill: Fill) -> Tensor:
         """(3, H, W) or (3, 1, 1): zero is the mean colour of normalised space."""
@@ -45,8 +48,8 @@ class Canvas:
         kernel's own rim, so it is nearly flat.
         """
         kernel = torch.from_numpy(gaussian_filter1d(np.eye(11)[5], 5)).to(self.image)
-        across = F.conv2d(self.image[:, None], kernel[None, None, None, :], padding=(0, 5))
-        return F.conv2d(across, kernel[None, None, :, None], padding=(5, 0))[:, 0]
+        across = F.conv2d(self.probe.image[:, None], kernel[None, None, None, :], padding=(0, 5))
+        return channels_last(F.conv2d(across, kernel[None, None, :, None], padding=(5, 0))[:, 0])
 
 
 class Ordered(Protocol):
