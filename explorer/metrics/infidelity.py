@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from captum.metrics import infidelity
 from torch import Tensor
 
 from explorer.declaration import Paper, option
@@ -55,6 +54,10 @@ class Infidelity(Metric):
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over squares of (scale * sum of the map in the square - fall of the probability without it)^2, with
         the scale that fits best; a removed pixel takes the mean colour"""
+        from captum.metrics import (
+            infidelity,
+        )  # with matplotlib: over a second, which no other metric shall wait
+
         generator = torch.Generator().manual_seed(self.seed)
 
         def removed(images: Tensor) -> tuple[Tensor, Tensor]:
