@@ -1,0 +1,243 @@
+"""Writes docs/results.md: every method on labelled photographs, by the evaluate command, and the published orders.
+
+    PYTHONPATH=. python docs/make_results.py DATA RESULTS
+
+DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
+journals, so that what was stopped goes on.
+"""
+
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from explorer.cli import main
+from explorer.evaluation import read_csv
+from explorer.library import installed
+from explorer.metrics import METRICS
+
+BACKBONES = ("efficientnet_lite0", "squeezenet1_1")
+LIBRARY = "imagenet"
+METHODS = (
+    *(
+        "fullgrad",
+        "cam",
+        "grad-cam",
+        "grad-cam++",
+        "smooth-grad-cam++",
+        "xgrad-cam",
+        "hires-cam",
+        "layer-cam",
+    ),
+    *("finer-cam", "score-cam:channels=32", "ss-cam:channels=8:samples=8", "is-cam:channels=8:steps=5"),
+    *("ablation-cam", "lift-cam", "shapley-cam:pairs=2:channels=128", "lime-cam:samples=512", "lrp-cam"),
+    *(
+        "relevance-cam",
+        "agf",
+        "opti-cam:iterations=20",
+        "sig-cam:points=2",
+        "libra-cam",
+        "libra-cam:official",
+    ),
+    *("eigen-cam", "fake-cam", "random", "centre-gaussian", "constant"),
+)
+UNDEFINED = {"squeezenet1_1": {"cam"}}
+MEASURED = (
+    *(
+        "average-drop",
+        "average-increase",
+        "average-gain",
+        "average-drop-in-deletion",
+        "coherency",
+        "complexity",
+    ),
+    *(
+        "adcc",
+        "average-probability-increase",
+        "average-probability-drop",
+        "increase-rate",
+        "drop-rate",
+        "ties",
+    ),
+    *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
+    *("average-drop:fill=black", "average-gain:fill=black"),
+)
+# Means as published: method, then one number for each metric.
+PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
+    "Opti-CAM, table 1, ResNet-50": (
+        ("average-drop", "average-gain", "average-increase"),
+        {
+            "fake-cam": (0.8, 1.6, 46.0),
+            "grad-cam": (12.2, 17.6, 44.4),
+            "grad-cam++": (12.9, 16.0, 42.1),
+            "score-cam": (8.6, 26.6, 56.7),
+            "ablation-cam": (12.5, 16.4, 42.8),
+            "layer-cam": (15.6, 15.0, 38.8),
+            "opti-cam": (1.5, 68.8, 92.8),
+        },
+    ),
+    "Opti-CAM, table 1, VGG-16": (
+        ("average-drop", "average-gain", "average-increase"),
+        {
+            "fake-cam": (0.5, 0.6, 42.6),
+            "grad-cam": (14.2, 14.7, 40.6),
+            "grad-cam++": (17.1, 10.2, 33.4),
+            "score-cam": (13.5, 15.6, 41.7),
+            "ablation-cam": (15.5, 12.6, 36.9),
+            "xgrad-cam": (13.8, 14.8, 41.2),
+            "layer-cam": (48.9, 3.1, 13.5),
+            "hires-cam": (15.8, 13.2, 37.8),
+            "opti-cam": (1.3, 71.2, 92.7),
+        },
+    ),
+    "Opti-CAM, table 4, ResNet-50": (
+        ("adcc",),
+        {
+            "grad-cam": (74.3,),
+            "grad-cam++": (73.6,),
+            "score-cam": (61.0,),
+            "ablation-cam": (71.5,),
+            "layer-cam": (61.1,),
+            "opti-cam": (65.5,),
+        },
+    ),
+    "Opti-CAM, table 4, VGG-16": (
+        ("adcc",),
+        {
+            "grad-cam": (73.7,),
+            "grad-cam++": (74.6,),
+            "score-cam": (73.9,),
+            "xgrad-cam": (73.9,),
+            "ablation-cam": (75.5,),
+            "layer-cam": (51.7,),
+            "opti-cam": (70.0,),
+        },
+    ),
+    "Libra-CAM, ImageNet, ResNet-50": (
+        ("average-probability-increase", "average-probability-drop", "increase-rate", "drop-rate"),
+        {
+            "layer-cam": (0.043, 0.100, 0.381, 0.616),  # printed as Grad-CAM, whose ReLU is per channel there
+            "grad-cam++": (0.043, 0.100, 0.379, 0.618),
+            "relevance-cam": (0.051, 0.099, 0.393, 0.603),
+            "score-cam": (0.060, 0.064, 0.421, 0.574),
+            "agf": (0.042, 0.138, 0.350, 0.646),
+            "sig-cam": (0.021, 0.459, 0.130, 0.870),
+            "libra-cam": (0.115, 0.034, 0.721, 0.276),
+        },
+    ),
+    "Libra-CAM, ImageNet, VGG-16": (
+        ("average-probability-increase", "average-probability-drop", "increase-rate", "drop-rate"),
+        {
+            "grad-cam++": (0.037, 0.145, 0.278, 0.717),
+            "relevance-cam": (0.052, 0.137, 0.304, 0.692),
+            "score-cam": (0.061, 0.104, 0.318, 0.678),
+            "agf": (0.052, 0.135, 0.336, 0.660),
+            "sig-cam": (0.017, 0.547, 0.074, 0.926),
+            "libra-cam": (0.129, 0.030, 0.705, 0.291),
+        },
+    ),
+}
+_RESAMPLES = 2000
+
+
+def make(data: Path, results: Path) -> None:
+    for backbone in BACKBONES:
+        references = data / "references"
+        if not any((info.name, info.backbone) == (LIBRARY, backbone) for info in installed()):
+            build = [
+                "library",
+                "build",
+                "--images",
+                str(references),
+                "--labels",
+                str(references / "labels.csv"),
+            ]
+            assert not main([*build, "--name", LIBRARY, "--backbone", backbone])
+        assert not main(_command(backbone, data / "validation", results / backbone))
+    text = "\n".join(_document(results)) + "\n"
+    (Path(__file__).parent / "results.md").write_text(text, "utf-8")
+
+
+def _command(backbone: str, photographs: Path, out: Path) -> list[str]:
+    methods = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
+    tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
+    chosen = ["--methods", ",".join(methods), "--metrics", ",".join(MEASURED), "--library", LIBRARY]
+    return [
+        *("evaluate", "--images", str(photographs), *tables, "--backbone", backbone),
+        *(*chosen, "--workers", "0", "--out", str(out)),
+    ]
+
+
+def _document(results: Path) -> Iterator[str]:
+    yield "# Every method on 300 photographs\n"
+    yield (
+        "Made by `docs/make_results.py` with the evaluate command: 300 pictures of ImageNet's validation set (squashed "
+        "to 227 x 227 pixels; an easy selection), the predicted class, masks on the mean colour, the default layer. "
+        "References are 500 other photographs of ImageNet, one of every second class. Costly methods have the budgets "
+        "that stand beside their names. Nothing was tuned on these pictures. Means in percent with half the width of "
+        "their 95 % bootstrap interval; in each column the best of the plain and of the calibrated maps is bold, and "
+        "what does not differ from it significantly is in italics. [metrics.md](metrics.md) defines the columns.\n"
+    )
+    yield (
+        "Calibration chooses, by the very probability that most of these figures measure, the best of ten cuts of "
+        "every map: compare plain maps with plain ones and calibrated with calibrated ones, and both with Fake-CAM and "
+        "random.\n"
+    )
+    for backbone in BACKBONES:
+        yield f"## {backbone}\n"
+        yield (results / backbone / "table.md").read_text("utf-8")
+    yield "## Where the published orders hold\n"
+    yield (
+        "For each published table every pair of the methods that are in it and here: how many pairs stand in the same "
+        "order here, by means of plain maps (Libra-CAM, which its authors calibrate, calibrated), and which are "
+        "reversed although the 95 % interval of their paired difference excludes zero. Networks, pictures, layers and "
+        "budgets differ from the published ones, so this is a comparison of orders, not of numbers.\n"
+    )
+    yield "| published | metric | here | pairs in order | reversed beyond chance |\n|---|---|---|---:|---|"
+    for backbone in BACKBONES:
+        table = read_csv(results / backbone / "pictures.csv")
+        for source, (metrics, rows) in PUBLISHED.items():
+            for position, metric in enumerate(metrics):
+                yield _compared(
+                    source, metric, backbone, {name: row[position] for name, row in rows.items()}, table
+                )
+
+
+def _compared(
+    source: str, metric: str, backbone: str, published: dict[str, float], table: pd.DataFrame
+) -> str:
+    """One line of the table of orders."""
+    scores = {name: _scores(table, name, metric) for name in published}
+    draws = np.random.default_rng(0)
+    pictures = len(next(iter(scores.values())))
+    weights = draws.multinomial(pictures, np.full(pictures, 1 / pictures), _RESAMPLES) / pictures
+    agreed, total, reversed_pairs = 0, 0, []
+    for one, other in combinations(published, 2):
+        if published[one] == published[other]:
+            continue
+        total += 1
+        sign = 1 if published[one] > published[other] else -1
+        differences = sign * (scores[one] - scores[other])
+        agreed += bool(differences.mean() > 0)
+        if np.quantile(weights @ differences, 0.975) < 0:
+            first, second = (one, other) if sign < 0 else (other, one)
+            reversed_pairs.append(f"{first} above {second}")
+    symbol = METRICS[metric].symbol
+    return (
+        f"| {source} | {symbol} | {backbone} | {agreed} of {total} | {'; '.join(reversed_pairs) or 'none'} |"
+    )
+
+
+def _scores(table: pd.DataFrame, name: str, metric: str) -> np.ndarray:
+    """Of each picture, in the order of the pictures."""
+    variant = "calibrated" if name == "libra-cam" else "plain"
+    [method] = [one for one in METHODS if one.split(":")[0] == name and one != "libra-cam:official"]
+    rows = table[(table["method"] == method) & (table["variant"] == variant)]
+    return rows.sort_values("picture")[metric].to_numpy()
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), Path(sys.argv[2]))
