@@ -9,20 +9,24 @@ from pathlib import Path
 
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Opaque, Preprocessing
 from explorer.calibration import Calibration, calibrate, cut_map
-from explorer.compute import Engine, Explanation, Request
+from explorer.compute import Engine, Explanation, Figures, Request
 from explorer.errors import ExplorerError
 from explorer.images import Picture, load, sample
 from explorer.library import BUILT_IN
 from explorer.methods import METHODS, Method, find
+from explorer.metrics import METRICS, Metric
 from explorer.probe import Probe
 
 __all__ = [
     "METHODS",
+    "METRICS",
     "Backbone",
     "Calibration",
     "Engine",
     "Explanation",
     "ExplorerError",
+    "Figures",
+    "Metric",
     "Opaque",
     "Picture",
     "Preprocessing",

@@ -14,6 +14,8 @@ from explorer.probe import Probe
 
 PAPER_LEVELS = tuple(range(0, 100, 10))
 FINE_LEVELS = tuple(range(0, 92, 2))
+ROUNDING = 1e-6
+"""Probabilities that differ by no more are equal but for the rounding of float32 passes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def calibrate(
     official: bool = False,
 ) -> Calibration:
     """The calibration curve of a saliency map (H, W) and the cut it recommends: the level with the highest
-    masked probability, the lowest such level on a tie.
+    masked probability, the lowest such level on a tie, which a difference of ``ROUNDING`` still is.
 
     Args:
         levels: percent of the area removed, ascending; one forward pass each.
@@ -76,7 +78,7 @@ def recommend(
         best = int((scores - probability).clamp(min=0).argmax()) + 1
         cut = levels[best] if best < len(levels) else 100
     else:
-        cut = levels[int(scores.argmax())]
+        cut = levels[int((scores >= scores.max() - ROUNDING).nonzero()[0])]
     return Calibration(tuple(levels), tuple(scores.tolist()), probability, cut)
 
 

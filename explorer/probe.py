@@ -1,5 +1,6 @@
 """One picture seen by one backbone at one layer: the only door to the network."""
 
+import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -198,6 +199,12 @@ class Probe:
     def seeing(self, image: Tensor) -> "Probe":
         """Another picture (3, H, W) at the same layer."""
         return self._beside(self.cut, image)
+
+    def in_precision(self, precision: Precision) -> "Probe":
+        """The same probe with masked scores in another precision."""
+        other = copy.copy(self)
+        other.precision = precision
+        return other
 
     def _beside(self, cut: Cut, image: Tensor) -> "Probe":
         probe = Probe(cut, image, batch=self.batch, precision=self.precision, tick=self.tick)

@@ -137,3 +137,8 @@ def test_levels_that_are_no_percentages_are_refused(lite0, levels):
         calibrate(probe, torch.rand(224, 224), 0, levels)
     with pytest.raises(ExplorerError, match="not ascending percentages"):
         Request(levels=levels)
+
+
+def test_levels_that_differ_by_rounding_are_a_tie_for_the_lowest():
+    assert curve([0.5, 0.9, 0.9 + 5e-7, 0.2], levels=(0, 10, 20, 30)).cut == 10
+    assert curve([0.5, 0.9, 0.9 + 5e-6, 0.2], levels=(0, 10, 20, 30)).cut == 20

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer import Engine, ExplorerError, Picture, Probe, Request, calibrate, sample
+from explorer import METRICS, Engine, ExplorerError, Picture, Probe, Request, calibrate, cut_map, sample
 from explorer.compute import Service, State
 from explorer.compute.engine import all_references
 from explorer.library import select
@@ -55,6 +55,16 @@ def test_an_explanation_is_that_of_the_parts_put_together_by_hand(engine, name):
     assert explanation.probability == pytest.approx(float(probe.probabilities[target]))
     assert explanation.calibration.cut == curve.cut
     assert explanation.calibration.probabilities == pytest.approx(curve.probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", [GradCAM(), LibraCAM(size=6), LibraCAM(size=6, official=True)], ids=str)
+def test_figures_are_of_the_cut_that_the_explanation_recommends(engine, method):
+    picture, request = sample("coffee"), Request(method=method)
+    [figures] = engine.figures(picture, [request], [METRICS["complexity"]()])
+    explanation = engine.explain(picture, request)
+    assert figures.calibration.cut == explanation.calibration.cut
+    cut = cut_map(explanation.attribution.saliency, explanation.calibration.cut)
+    assert figures.calibrated["complexity"] == pytest.approx(float(cut.mean()), abs=1e-6)
 
 
 def test_libra_cam_needs_no_stored_library(engine, home):

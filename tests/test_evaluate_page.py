@@ -313,7 +313,8 @@ def test_a_data_set_of_the_server(visit, samples, monkeypatch):
     monkeypatch.setenv("EXPLORER_DATA", str(samples.parent))
     app = visit("evaluate", data="set:photos", methods="fake-cam", classes="given", measured="all")
     assert any("EPG" in text.value for text in app.caption)
-    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", samples.stat().st_mtime_ns))
+    changed = max(path.stat().st_mtime_ns for path in (samples, *samples.glob("*.csv")))
+    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed))
     source, _ = job.result
     assert [entry.labels for entry in source.entries] == [(282,), ()]
     assert (source.labels, source.boxes) == (True, True)
@@ -405,6 +406,18 @@ def test_a_damaged_zip_file_is_refused(tmp_path, data):
     with pytest.raises(DatasetError, match="ZIP file"):
         archive.unpack(data, tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_zip_file_of_another_compression_is_refused(tmp_path):
+    data = pack([("a.jpg", jpeg("coffee"))], compression=zipfile.ZIP_LZMA)
+    with pytest.raises(DatasetError, match="packed in a rare way"):
+        archive.unpack(data, tmp_path / "folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_single_class_folder_is_a_class(home):
+    source = shelf.from_archive(pack([("n02123045/a.jpg", jpeg("coffee"))]), "mine.zip", ("?",) * 1000)
+    assert [entry.labels for entry in source.entries] == [(281,)]
 
 
 def test_a_zip_file_without_a_picture_is_refused(tmp_path):

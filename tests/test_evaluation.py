@@ -166,12 +166,21 @@ def test_a_journal_cut_short_anywhere_is_continued(engine, entries, undisturbed,
 def test_another_evaluation_in_the_folder_is_refused(engine, entries, tmp_path):
     evaluate(engine, entries[1:2], CONFIGURATION, tmp_path, workers=0)
     with pytest.raises(
-        EvaluationError, match=r"holds another evaluation \(other pictures, pictures_sha256\)"
+        EvaluationError, match=r"holds another evaluation \(other pictures, pictures_sha256, files\)"
     ):
         evaluate(engine, entries[2:], CONFIGURATION, tmp_path, workers=0)
     (tmp_path / "journal.jsonl").write_bytes(b"{nonsense\n")
     with pytest.raises(EvaluationError, match="is damaged"):
         evaluate(engine, entries[1:2], CONFIGURATION, tmp_path, workers=0)
+
+
+def test_a_picture_that_was_replaced_meanwhile_is_another(engine, photos, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes((photos / "coffee.jpg").read_bytes())
+    evaluate(engine, [Entry("photo.jpg", path)], CONFIGURATION, tmp_path / "out", workers=0)
+    path.write_bytes((photos / "rocket.jpg").read_bytes())
+    with pytest.raises(EvaluationError, match=r"holds another evaluation \(other files\)"):
+        evaluate(engine, [Entry("photo.jpg", path)], CONFIGURATION, tmp_path / "out", workers=0)
 
 
 def test_a_folder_in_use_is_refused(engine, entries, tmp_path):
@@ -331,12 +340,35 @@ def test_the_command_writes_tables_a_summary_and_a_report(written):
         (["--library", "unknown"], "unknown"),
         (["--backbone", "resnet18", "--checkpoint", "none.pt"], "none.pt"),
         (["--classes", "given"], "no picture has one"),
+        (["--workers", "-1"], "--workers"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_a_sentence(photos, tmp_path, capsys, arguments, words):
     default = ["--images", str(photos), "--methods", "grad-cam,libra-cam", "--out", str(tmp_path / "out")]
     assert main(["evaluate", *default, *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_what_is_asked_twice_is_measured_once(photos, tmp_path):
+    chosen = ["--methods", "fake-cam,random,random:seed=0", "--metrics", "complexity,complexity"]
+    command = [
+        "--images",
+        str(photos),
+        *chosen,
+        "--baseline",
+        "random:seed=0",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert not main(["evaluate", *command])
+    table = read_csv(tmp_path / "out" / "pictures.csv")
+    assert sorted(set(table["method"])) == ["fake-cam", "random"]
+
+
+def test_pictures_of_which_none_is_readable_are_refused(tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert main(["evaluate", "--images", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "No picture could be evaluated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("declared", [*METHODS.values(), *METRICS.values()], ids=lambda one: one.name)

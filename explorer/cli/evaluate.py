@@ -71,14 +71,18 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
     )
-    command.add_argument("--seed", type=flags.seed, default=0, help="of the selection of references")
+    command.add_argument("--seed", type=flags.natural, default=0, help="of the selection of references")
     command.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     command.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="weights of your own for the architecture --backbone"
     )
     command.add_argument("--class-names", type=Path, metavar="FILE", help="of the checkpoint, one a line")
     command.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that decode photographs ahead"
+        "--workers",
+        type=flags.natural,
+        default=1,
+        metavar="N",
+        help="processes that decode photographs ahead",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     command.set_defaults(run=_evaluate)
@@ -95,20 +99,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         engine.add(backbone)
     undefined = engine.undefined(backbone.name, arguments.layer)
     names = _names(arguments.methods, [name for name in METHODS if name not in undefined])
-    methods = tuple(parse(name, find_method) for name in names)
+    methods = tuple(dict.fromkeys(parse(name, find_method) for name in names))
+    baseline = str(parse(arguments.baseline, find_method))
     for method in methods:
         if method.name in undefined:
             raise UndefinedMethodError(undefined[method.name])
-    if arguments.baseline not in map(str, methods):
+    if baseline not in map(str, methods):
         raise ExplorerError(
-            f"The baseline {arguments.baseline[:80]!r} is not among the methods that are evaluated: choose one of "
+            f"The baseline {baseline!r} is not among the methods that are evaluated: choose one of "
             f"{', '.join(map(str, methods))}."
         )
     configuration = Configuration(
         backbone.name,
         arguments.layer,
         methods,
-        tuple(parse(name, find_metric) for name in _names(arguments.metrics, METRICS)),
+        tuple(dict.fromkeys(parse(name, find_metric) for name in _names(arguments.metrics, METRICS))),
         arguments.classes,
         arguments.library,
         arguments.rule,
@@ -126,7 +131,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)
         raise
-    write_results(engine, entries, configuration, outcome, arguments.baseline, arguments.out)
+    write_results(engine, entries, configuration, outcome, baseline, arguments.out)
     for reason in outcome.skipped:
         print(f"Left out: {reason}", file=sys.stderr)
     print((arguments.out / "table.md").read_text("utf-8"), end="")

@@ -40,7 +40,7 @@ def cut() -> Parser:
 
 def add_options(parser: argparse.ArgumentParser, declared: Iterable[type[Declared]]) -> None:
     """A flag for every option declared, one of the same name once, and ``--seed`` for everything random."""
-    parser.add_argument("--seed", type=seed, default=0, help="of everything random")
+    parser.add_argument("--seed", type=natural, default=0, help="of everything random")
     found: dict[str, dict[str, Any]] = {}
     for one in declared:
         for item in options_of(one):
@@ -64,7 +64,8 @@ def configured(declared: type[T], arguments: argparse.Namespace) -> T:
     return declared(**{option: value for option, value in given.items() if value is not None})
 
 
-def seed(text: str) -> int:
+def natural(text: str) -> int:
+    """A whole number from 0."""
     value = int(text)
     if not 0 <= value < 2**63:
         raise ValueError

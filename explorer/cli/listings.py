@@ -107,7 +107,7 @@ def _metrics(arguments: argparse.Namespace) -> None:
             f"{'':28} Costs {metric.cost}. {metric.paper.authors}, {metric.paper.venue} {metric.paper.year}"
         )
         for item in options_of(metric):
-            print(f"{'':28} --{item['name'].replace('_', '-')} ({item['default']}): {item['help']}")
+            print(f"{'':28} :{item['name']}={item['default']}  {item['help']}")
 
 
 _MEASURED = 100  # forward passes; what takes more is reckoned from the speed of these

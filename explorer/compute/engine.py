@@ -302,7 +302,7 @@ class Engine:
             if deliver is not None:
                 deliver(explanation(None))
             method = request.method
-            official = isinstance(method, LibraCAM) and method.official
+            official = _calibrates_officially(method)
             progress.begin(f"Calibrating {method.title}", len(request.levels))
             return explanation(
                 calibrate(probe, attribution.saliency, made.target, request.levels, official=official)
@@ -335,7 +335,15 @@ class Engine:
             probe.tick = progress.advance
             canvas = Canvas(probe)
             plain = [
-                Examined(canvas, one.target, one.attribution.saliency, one.explain, objects) for one in made
+                Examined(
+                    canvas,
+                    one.target,
+                    one.attribution.saliency,
+                    one.explain,
+                    objects,
+                    official=_calibrates_officially(request.method),
+                )
+                for one, request in zip(made, requests, strict=True)
             ]
             progress.begin("Calibrating", len(plain) * len(PAPER_LEVELS))
             gather([(shown, [Kept(level) for level in PAPER_LEVELS]) for shown in plain])
@@ -435,10 +443,10 @@ class Engine:
             attribution = replace(attribution, notes=(*attribution.notes, note))
 
         def explain(other: Probe) -> Tensor:
+            other = other.in_precision(request.precision)
             given = activations
-            if (
-                other.cut is not cut and method.needs_references()
-            ):  # a library of one network says nothing to another
+            # A library of one network says nothing to another.
+            if other.cut.fingerprint != cut.fingerprint and method.needs_references():
                 made = self._on_the_fly(picture, other.cut, progress)
                 given = made.activations(torch.arange(len(made)))
             return method(other, target, given).saliency
@@ -547,6 +555,10 @@ class _Gathered:
     selection: Selection
     evidence: LibraEvidence
     reused: int
+
+
+def _calibrates_officially(method: Method) -> bool:
+    return isinstance(method, LibraCAM) and method.official
 
 
 class _Steps:

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -36,7 +35,7 @@ def unpack(data: bytes, folder: Path) -> None:
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             _extract(archive, scratch)
-        with suppress(OSError):  # another has unpacked the same meanwhile
+        if not folder.exists():  # another may have unpacked the same meanwhile
             scratch.replace(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, DatasetError):
@@ -52,6 +51,8 @@ def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
         raise DatasetError(f"The ZIP file holds no JPEG, PNG or WebP file: {_REMEDY}")
     if sum(info.file_size for info, _ in wanted) > MAX_UNPACKED:
         raise _too_large()
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info, _ in wanted):
+        raise DatasetError(f"The ZIP file is packed in a rare way: {_REMEDY}")
     written = 0
     for info, path in wanted:
         target = folder / path

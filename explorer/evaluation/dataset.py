@@ -22,7 +22,7 @@ VOC_CLASSES = (
 )
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\b")
-_SYNSET = re.compile(r"n\d{8}")
+SYNSET = re.compile(r"n\d{8}")
 
 Corners = tuple[float, float, float, float]
 
@@ -154,7 +154,7 @@ def _class_indices(names: Sequence[str], classes: Sequence[str], folder: Path) -
     times = Counter(classes)
     if all(times[name] == 1 for name in names):
         return {name: classes.index(name) for name in names}
-    if len(classes) == 1000 and all(map(_SYNSET.fullmatch, names)):
+    if len(classes) == 1000 and all(map(SYNSET.fullmatch, names)):
         synsets = ImageNetInfo().label_names()
         strange = sorted(set(names) - set(synsets))
         if strange:

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,7 +105,7 @@ def measure(
             common = {
                 "picture": f"{entry.identifier} ({target})" if several else entry.identifier,
                 "digest": picture.digest,
-                "label": entry.labels[0] if entry.labels else None,
+                "label": target if several else entry.labels[0] if entry.labels else None,
                 "target": target,
                 "probability": found.probability,
                 "correct": predicted in entry.labels if entry.labels else None,
@@ -147,14 +147,16 @@ def evaluate(
         within: told how the work on each picture goes; may raise to stop, which loses that picture's work.
 
     Raises:
-        EvaluationError: the folder holds another evaluation or is in use, or no picture has a given class.
+        EvaluationError: the folder holds another evaluation or is in use, no picture has a given class, or none can
+            be evaluated.
     """
     if configuration.classes == "given" and not any(entry.labels for entry in entries):
         raise EvaluationError(
             "The given classes are to be explained, but no picture has one: give a file of labels, or explain the "
             "predicted classes."
         )
-    with _journal(folder, describe(engine, entries, configuration)) as (known, append):
+    head = {**describe(engine, entries, configuration), "files": stamp(entries)}
+    with _journal(folder, head) as (known, append):
         left = [entry for entry in entries if entry.identifier not in known]
         progress(len(entries) - len(left), len(entries))
         for done, (entry, picture) in enumerate(ahead(left, workers if len(left) > 1 else 0), 1):
@@ -167,10 +169,11 @@ def evaluate(
             progress(len(entries) - len(left) + done, len(entries))
         lines = {line["picture"]: line for line in _lines(folder / _JOURNAL)[1:]}
     inorder = [lines[entry.identifier] for entry in entries]
-    return Outcome(
-        [record for line in inorder for record in line["records"]],
-        [line["skipped"] for line in inorder if line["skipped"]],
-    )
+    skipped = [line["skipped"] for line in inorder if line["skipped"]]
+    records = [record for line in inorder for record in line["records"]]
+    if not records:
+        raise EvaluationError(f"No picture could be evaluated. The first: {skipped[0]}")
+    return Outcome(records, skipped)
 
 
 def describe(engine: Engine, entries: Sequence[Entry], configuration: Configuration) -> dict[str, Any]:
@@ -212,6 +215,17 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def stamp(entries: Sequence[Entry]) -> str:
+    """Changes (hex) when a file of a picture or mask does: its size or the time of its last change."""
+    content = hashlib.sha256()
+    for entry in entries:
+        for path in filter(None, (entry.path, entry.mask)):
+            with suppress(OSError):
+                status = path.stat()
+                content.update(repr((entry.identifier, status.st_size, status.st_mtime_ns)).encode())
+    return content.hexdigest()
 
 
 _Append = Callable[[Entry, list[Record], str | None], None]

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from explorer.errors import ExplorerError
 from explorer.evaluation.archive import TABLES, unpack
-from explorer.evaluation.dataset import Entry, open_dataset
+from explorer.evaluation.dataset import SYNSET, Entry, open_dataset
+from explorer.evaluation.run import stamp
 from explorer.library import home
 
 _ABOUT = "about.json"
@@ -76,7 +78,10 @@ def keep(folder: Path, source: Source, baseline: str, description: dict[str, Any
 
 def kept() -> list[Kept]:
     """All evaluations with results, the newest first."""
-    found = [_kept(path) for path in _evaluations().glob(f"*/*/{_ABOUT}")]
+    found = []
+    for path in _evaluations().glob(f"*/*/{_ABOUT}"):
+        with suppress(OSError, TypeError, ValueError):  # of another version, or just being replaced
+            found.append(_kept(path))
     return sorted(found, key=lambda one: one.made, reverse=True)
 
 
@@ -109,19 +114,22 @@ def from_archive(data: bytes, name: str, classes: Sequence[str]) -> Source:
 
 def from_folder(folder: Path, classes: Sequence[str]) -> Source:
     """The data set in a folder."""
-    return _from_folder(folder, folder.name, f"{folder.name} {folder.stat().st_mtime_ns}", classes)
+    return _from_folder(folder, folder.name, folder.name, classes)
 
 
 def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str]) -> Source:
     root = folder
     children = list(folder.iterdir())
-    if len(children) == 1 and children[0].is_dir() and children[0].name not in classes:
-        [root] = children  # a folder around everything
+    if len(children) == 1 and children[0].is_dir():
+        [only] = children
+        if only.name not in classes and not SYNSET.fullmatch(only.name):
+            root = only  # a folder around everything
     labels, boxes = (path if (path := root / table).is_file() else None for table in TABLES)
     try:
         entries = open_dataset(root, classes=classes, labels=labels, boxes=boxes)
     except ExplorerError as error:  # a visitor learns nothing of the server's folders
         raise type(error)(str(error).replace(f"{root}{os.sep}", "").replace(str(root), name)) from error
+    identity = f"{identity} {stamp(entries)}"
     return Source(name, identity, tuple(entries), labels is not None, boxes is not None)
 
 

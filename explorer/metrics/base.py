@@ -62,6 +62,11 @@ class Metric(Declared):
         return ", ".join(f"{item.metadata['label']}: {getattr(self, item.name)}" for item in fields(self))
 
 
+def area(scores: Tensor) -> float:
+    """Under the curve of scores (n,) over evenly spaced points of unit length, by the trapezoid rule."""
+    return float((scores.sum() - scores[[0, -1]].sum() / 2) / (len(scores) - 1))
+
+
 class UnknownMetricError(ExplorerError):
     """A metric name that is not registered; the sentence lists those that are."""
 

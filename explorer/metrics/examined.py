@@ -44,17 +44,26 @@ class Examined:
         target: index of the explained class.
         saliency: (H, W) in [0, 1].
         explain: makes the same map, (H, W), of another probe: another picture, or another network.
+        official: its calibration is that of Libra-CAM's released code; see ``explorer.calibration.calibrate``.
         objects: where the target is, where that is known.
     """
 
     def __init__(
-        self, canvas: Canvas, target: int, saliency: Tensor, explain: Explain, objects: Objects | None = None
+        self,
+        canvas: Canvas,
+        target: int,
+        saliency: Tensor,
+        explain: Explain,
+        objects: Objects | None = None,
+        *,
+        official: bool = False,
     ) -> None:
         self.canvas = canvas
         self.target = target
         self.saliency = saliency.to(canvas.image)
         self.explain = explain
         self.objects = objects
+        self.official = official
         self.rank = Order(self.saliency)
         self.cut = 0
         self._root = self
@@ -86,7 +95,7 @@ class Examined:
     def calibration(self, levels: tuple[int, ...] = PAPER_LEVELS) -> Calibration:
         """The calibration curve; see ``explorer.calibration.calibrate``."""
         scores = self.scores([Kept(level) for level in levels])
-        return recommend(levels, scores.float(), self.probability)
+        return recommend(levels, scores.float(), self.probability, official=self.official)
 
     def calibrated(self, percent: int) -> "Examined":
         """The map with its lowest values cut off; what is known of equal pictures is shared.
@@ -96,9 +105,10 @@ class Examined:
 
         def explain(probe: Probe) -> Tensor:
             saliency = self.explain(probe)
-            return cut_map(saliency, calibrate(probe, saliency, self.target).cut)
+            return cut_map(saliency, calibrate(probe, saliency, self.target, official=self.official).cut)
 
-        found = Examined(self.canvas, self.target, cut_map(self.saliency, percent), explain, self.objects)
+        saliency = cut_map(self.saliency, percent)
+        found = Examined(self.canvas, self.target, saliency, explain, self.objects, official=self.official)
         found.cut, found._root = max(self.cut, percent), self._root
         return found
 

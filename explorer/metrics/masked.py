@@ -8,14 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from explorer.calibration import PAPER_LEVELS
+from explorer.calibration import PAPER_LEVELS, ROUNDING
 from explorer.declaration import Paper, option
-from explorer.metrics.base import Metric, register
+from explorer.metrics.base import Metric, area, register
 from explorer.metrics.examined import Examined
 from explorer.metrics.perturbation import Fill, Kept, Perturbation, Removed
-
-TIE = 1e-6
-"""A difference of probabilities up to this is the rounding of float32 passes, and counts as none."""
 
 GRAD_CAM_PLUS_PLUS = Paper(
     "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks",
@@ -124,7 +121,7 @@ class AverageIncrease(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """1 if o > p by more than a millionth, else 0"""
-        return float(o - p > TIE)
+        return float(o - p > ROUNDING)
 
 
 @register
@@ -188,7 +185,7 @@ class IncreaseRate(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """1 if o > p by more than a millionth, else 0"""
-        return float(o - p > TIE)
+        return float(o - p > ROUNDING)
 
 
 @register
@@ -204,7 +201,7 @@ class DropRate(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """1 if o < p by more than a millionth, else 0"""
-        return float(p - o > TIE)
+        return float(p - o > ROUNDING)
 
 
 @register
@@ -220,7 +217,7 @@ class Ties(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """1 if o = p to a millionth, else 0"""
-        return float(abs(o - p) <= TIE)
+        return float(abs(o - p) <= ROUNDING)
 
 
 @register
@@ -264,4 +261,4 @@ class CalibrationArea(Metric):
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over the ten levels 0, 10 ... 90 % removed, by the trapezoid rule, of the masked probability"""
-        return float((scores.sum() - scores[[0, -1]].sum() / 2) / (len(scores) - 1))
+        return area(scores)

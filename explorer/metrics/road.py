@@ -65,6 +65,8 @@ def impute(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> NDArray[np.fl
     places = np.flatnonzero(gone)
     if not len(places):
         return image.copy()
+    if len(places) == gone.size:  # nothing is known: every constant picture is a solution
+        return np.broadcast_to(flat.mean(1)[:, None, None], image.shape).copy()
     variable = np.full(gone.size, -1)
     variable[places] = np.arange(len(places))
     y, x = np.divmod(places, width)
@@ -85,8 +87,6 @@ def impute(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> NDArray[np.fl
     entries.append((diagonal, diagonal, weights))
     rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     system = coo_array((values, (rows, columns)), shape=(len(places), len(places))).tocsc()
-    if len(places) == gone.size:  # nothing is known: every constant picture is a solution
-        return np.broadcast_to(flat.mean(1)[:, None, None], image.shape).copy()
     solved = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)
     filled = flat.copy()
     filled[:, places] = solved.T

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from explorer.declaration import Paper, option
-from explorer.metrics.base import Metric, register
+from explorer.metrics.base import Metric, area, register
 from explorer.metrics.examined import Examined
 from explorer.metrics.perturbation import Deleted, Fill, Inserted
 
@@ -41,7 +41,7 @@ class Steps(Metric):
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """(sum of the n probabilities - (first + last) / 2) / (n - 1)"""
-        return float((scores.sum() - scores[[0, -1]].sum() / 2) / (len(scores) - 1))
+        return area(scores)
 
 
 @register

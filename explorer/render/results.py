@@ -1,5 +1,6 @@
 """What an evaluation leaves on disk: tables, summary, report."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,21 @@ def write_results(
     methods = {str(method): method.title + method.qualifier for method in configuration.methods}
     summary = summarise(table, columns, (baseline, "plain"))
     description = describe(engine, entries, configuration)
-    write_csv(table, folder / "pictures.csv")
-    write_parquet(table, folder / "pictures.parquet")
     document = {"evaluation": description, "left_out": outcome.skipped, **summary.as_dict()}
-    (folder / "summary.json").write_text(as_json(document) + "\n", "utf-8")
-    (folder / "table.md").write_text(
-        as_markdown(summary, methods, [column.name for column in summary.columns]), "utf-8"
-    )
     by_name = {column.name: column for column in columns if column.better is not None}
     column = next((by_name[name] for name in _SHOWN if name in by_name), next(iter(by_name.values()), None))
     examples = _examples(engine, entries, configuration, table, column, within) if column else {}
     text = report(summary, table, methods, _about(description), examples)
-    (folder / "report.html").write_text(text, "utf-8")
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        whole = Path(place)
+        write_csv(table, whole / "pictures.csv")
+        write_parquet(table, whole / "pictures.parquet")
+        (whole / "summary.json").write_text(as_json(document) + "\n", "utf-8")
+        names = [column.name for column in summary.columns]
+        (whole / "table.md").write_text(as_markdown(summary, methods, names), "utf-8")
+        (whole / "report.html").write_text(text, "utf-8")
+        for path in whole.iterdir():
+            path.replace(folder / path.name)
 
 
 def _examples(

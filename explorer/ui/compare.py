@@ -36,13 +36,13 @@ def show(choice: Choice, look: Look) -> None:
 
 
 def _measure(board: Board, row: Row, chosen: Chosen) -> dict[str, Job[Figures]]:
-    """By method, the figures of the maps that are there and not blank."""
+    """By method, the figures of the maps that are there; a blank one is measured as one that keeps nothing."""
     if not chosen.metrics:
         return {}
     return {
         method.name: board.watch(service().figures(row.picture, job.result.request, chosen.metrics, waiter()))
         for method, job, _ in row.cells
-        if job.state is State.DONE and job.result and job.result.attribution.blank is None
+        if job.state is State.DONE and job.result
     }
 
 

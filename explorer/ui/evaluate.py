@@ -20,6 +20,7 @@ from explorer.compute import BACKGROUND, Engine, Job, State
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Entry, Pace, Summary, describe, evaluate, passes, shelf
+from explorer.evaluation.archive import TABLES
 from explorer.evaluation.shelf import Kept, Source
 from explorer.evaluation.summary import VARIANTS, Score
 from explorer.evaluation.tables import heading, percent, spread
@@ -76,7 +77,7 @@ def show(choice: Choice) -> None:
         board.watch(choice.undefined)
     source, pixels = (board.watch(job).result or (None, 0)) if job is not None else (None, 0)
     configuration, baseline = _configuration(choice, source, columns[1:])
-    report(board, choice)
+    report(board, choice, pictures=view().values.get("data") == _PAGE)
     ready = source is not None and bool(layers.result and configuration.methods and configuration.metrics)
     if source is not None and layers.result and ready:
         _cost(source, configuration, layers.result, pixels)
@@ -131,7 +132,10 @@ def _pictures(choice: Choice) -> Job[tuple[Source, int]] | None:
             lambda classes: shelf.from_archive(data, name, classes),
         )
     path = sets[chosen.removeprefix(_SET)]
-    return _open(choice, (chosen, path.stat().st_mtime_ns), lambda classes: shelf.from_folder(path, classes))
+    with os.scandir(path) as inside:
+        inner = [Path(one) for one in inside if one.is_dir() or one.name in TABLES]
+    changed = max(one.stat().st_mtime_ns for one in (path, *inner))
+    return _open(choice, (chosen, changed), lambda classes: shelf.from_folder(path, classes))
 
 
 def _data_sets() -> dict[str, Path]:
@@ -267,12 +271,12 @@ def _buttons(choice: Choice, source: Source | None, configuration: Configuration
 
 def _run(choice: Choice, source: Source, configuration: Configuration, baseline: str) -> None:
     """Starts an evaluation; one that has failed before is tried again."""
-    uploads = [data for _, data in choice.uploads]
+    paths = {entry.path for entry in source.entries}
+    uploads = [data for _, data in choice.uploads if shelf.picture_path(data) in paths]
 
     def work(engine: Engine, job: Job[str]) -> str:
         for data in uploads:
-            if any(entry.path == shelf.picture_path(data) for entry in source.entries):
-                shelf.keep_picture(data)
+            shelf.keep_picture(data)
         description = describe(engine, source.entries, configuration)
         folder = shelf.journal_folder(source, description)
         pace, within = Pace(), _Within(job)

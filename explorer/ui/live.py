@@ -29,6 +29,8 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
     report(board, choice)
     line = st.container(height=64, border=False)
     draw(board)
+    if failed := [job for job in board.jobs if job.error and job.key[0] in ("figures", "measurement")]:
+        fault(failed[0])
     follow(board, line, lambda: _made_with(choice))
 
 
@@ -82,22 +84,24 @@ def chosen_row(rows: list[Row], key: str) -> Row:
     return names.get(picked, rows[0])
 
 
-def report(board: Board, choice: Choice) -> None:
-    """What is wrong or missing, above the results."""
+def report(board: Board, choice: Choice, *, pictures: bool = True) -> None:
+    """What is wrong or missing, above the results.
+
+    Args:
+        pictures: whether those of the sidebar are needed.
+    """
     for job in board.jobs:
         if job.error is not None and job.key[0] in (
             "layers",
             "upload",
             "sample",
             "prediction",
-            "measurement",
-            "figures",
             "pictures",
         ):
             fault(job)
     if not choice.methods:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
-    if not choice.samples and not choice.uploads:
+    if pictures and not choice.samples and not choice.uploads:
         st.info("Choose a sample or upload a photograph in the sidebar.")
 
 
