@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 
 def standard_ranks(saliency: Tensor) -> NDArray[np.float64]:
     """(H * W,), the ranks of a map's values, equal values sharing one, with mean 0 and norm 1; zeros for a constant
     map."""
+    from scipy.stats import rankdata  # late: its threads would keep freed memory apart
+
     ranks = rankdata(saliency.flatten().cpu().numpy())
     ranks -= ranks.mean()
     norm = np.linalg.norm(ranks)

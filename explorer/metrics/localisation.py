@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -110,6 +109,8 @@ class BoxIoU(_Localisation):
             return math.nan
         values = saliency.double()  # in which the mean of a constant map is its value
         parts = (values > values.mean()).cpu().numpy().astype(np.uint8)
+        import cv2  # late: its threads would keep freed memory apart
+
         count, _, statistics, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
         if count < 2:
             return 0.0

@@ -12,7 +12,6 @@ from typing import Literal, Protocol, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from explorer.calibration import cut_map, ranks
@@ -47,6 +46,8 @@ class Canvas:
         zeros beyond the rim. The kernel is a single one smoothed by a Gaussian of deviation 5 that is reflected at the
         kernel's own rim, so it is nearly flat.
         """
+        from scipy.ndimage import gaussian_filter1d  # late: its threads would keep freed memory apart
+
         kernel = torch.from_numpy(gaussian_filter1d(np.eye(11)[5], 5)).to(self.image)
         across = F.conv2d(self.probe.image[:, None], kernel[None, None, None, :], padding=(0, 5))
         return channels_last(F.conv2d(across, kernel[None, None, :, None], padding=(5, 0))[:, 0])

@@ -7,8 +7,6 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from explorer.declaration import Paper, option
@@ -60,6 +58,9 @@ def impute(image: NDArray[np.float64], gone: NDArray[np.bool_]) -> NDArray[np.fl
     Neighbours at a side weigh 1/6, at a corner 1/12, those beyond the rim nothing; one sparse linear system (Rong et
     al., section 4).
     """
+    from scipy.sparse import coo_array  # late: its threads would keep freed memory apart
+    from scipy.sparse.linalg import splu
+
     height, width = gone.shape
     flat = image.reshape(3, -1)
     places = np.flatnonzero(gone)

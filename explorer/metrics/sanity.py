@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from explorer.backbones import Cut, randomised, same_layer
@@ -27,6 +26,8 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
     first, second = (values.flatten().double().cpu().numpy() for values in (one, other))
     if first.min() == first.max() or second.min() == second.max():
         return 0.0
+    from scipy.stats import spearmanr  # late: its threads would keep freed memory apart
+
     return float(spearmanr(first, second).statistic)
 
 
