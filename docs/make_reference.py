@@ -5,13 +5,16 @@ PYTHONPATH=. python docs/make_reference.py [FOLDER]
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from explorer.declaration import Declared, options_of
 from explorer.methods import METHODS, Method
 from explorer.metrics import METRICS, Metric
+
+D = TypeVar("D", bound=Declared)
 
 
 def main() -> None:
@@ -30,13 +33,7 @@ def methods() -> Iterator[str]:
         "`docs/make_montage.py` makes the picture. The options beside a name are set lower than by default, for speed; "
         "Libra-CAM has the built-in library. A method is grey where it is not defined or its map is blank."
     )
-    family = ""
-    for method in METHODS.values():
-        if method.family != family:
-            family = method.family
-            yield f"\n## {family.capitalize()}"
-        yield ""
-        yield from _method(method)
+    yield from _grouped(METHODS, lambda method: method.family, _method)
 
 
 def metrics() -> Iterator[str]:
@@ -50,13 +47,18 @@ def metrics() -> Iterator[str]:
         "pictures, a blank map counting as one that keeps nothing. Every map is measured plain and calibrated, that is "
         "cut at the best of ten levels by its own masked probability."
     )
-    kind = ""
-    for metric in METRICS.values():
-        if metric.kind != kind:
-            kind = metric.kind
-            yield f"\n## {kind.capitalize()}"
-        yield ""
-        yield from _metric(metric)
+    yield from _grouped(METRICS, lambda metric: metric.kind, _metric)
+
+
+def _grouped(
+    known: Mapping[str, type[D]], group: Callable[[type[D]], str], entry: Callable[[type[D]], Iterator[str]]
+) -> Iterator[str]:
+    """What is registered, under a heading for each group."""
+    for name, members in groupby(known.values(), group):
+        yield f"\n## {name.capitalize()}"
+        for member in members:
+            yield ""
+            yield from entry(member)
 
 
 def _method(method: type[Method]) -> Iterator[str]:
@@ -65,22 +67,20 @@ def _method(method: type[Method]) -> Iterator[str]:
     yield f"{method.good} {method.bad}\n"
     yield f"- Cost: {method.cost}."
     yield f"- Needs: {', '.join(method.needs) or 'nothing but the activation'}."
-    yield f"- {_formula(method.__call__)}"
+    yield f"- {_escaped(_formula(method))}"
     yield from _options(method)
 
 
 def _metric(metric: type[Metric]) -> Iterator[str]:
     better = {"higher": "higher is better ↑", "lower": "lower is better ↓", None: "neither way is better"}
     low, high = ("unbounded" if bound is None else str(bound) for bound in (metric.low, metric.high))
-    formula = metric.compared if hasattr(metric, "compared") else None
-    formula = metric.located if hasattr(metric, "located") else formula
     yield f"### {metric.title}, {metric.symbol} (`{metric.name}`)\n"
     yield _paper(metric)
     yield f"{metric.good} {metric.bad}\n"
     yield f"- {better[metric.better].capitalize()}; from {low} to {high}; cost: {metric.cost}."
     if metric.needs_objects:
         yield "- Needs to know where the object is."
-    yield f"- {_formula(formula or metric.value)}."
+    yield f"- {_escaped(metric.definition())}."
     yield from _options(metric)
 
 
@@ -89,9 +89,12 @@ def _paper(declared: type[Declared]) -> str:
     return f"{paper.authors}: [{paper.title}]({paper.link}), {paper.venue} {paper.year}.\n"
 
 
-def _formula(of: Any) -> str:
-    """The first part of a docstring, on one line."""
-    text = " ".join((inspect.getdoc(of) or "").split("\n\nRaises")[0].split())
+def _formula(method: type[Method]) -> str:
+    """The first part of what its call says of itself, on one line."""
+    return " ".join((inspect.getdoc(method.__call__) or "").split("\n\nRaises")[0].split())
+
+
+def _escaped(text: str) -> str:
     return text.replace("*", chr(92) + "*")
 
 

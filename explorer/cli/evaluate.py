@@ -12,7 +12,6 @@ from explorer.compute import Engine
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Pace, evaluate, open_dataset
-from explorer.library import BUILT_IN, RULES
 from explorer.methods import METHODS, UndefinedMethodError
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS
@@ -29,7 +28,7 @@ _METRICS = (
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
-        parents=[flags.cut()],
+        parents=[flags.cut(), flags.references()],
         help="measure methods over a data set; goes on where it was stopped",
     )
     command.add_argument(
@@ -68,11 +67,7 @@ def add(commands: Any) -> None:
         metavar="METHOD",
         help="with whose plain maps all others are compared",
     )
-    command.add_argument(
-        "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
-    )
     command.add_argument("--seed", type=flags.natural, default=0, help="of the selection of references")
-    command.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     command.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="weights of your own for the architecture --backbone"
     )
@@ -139,7 +134,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _names(text: str, known: Iterable[str]) -> list[str]:
-    return list(known) if text == "all" else list(dict.fromkeys(name for name in text.split(",") if name))
+    return list(known) if text == "all" else [name for name in text.split(",") if name]
 
 
 class _Clock:

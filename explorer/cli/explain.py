@@ -13,7 +13,6 @@ from explorer.cli import flags
 from explorer.compute import Engine, Explanation, Request
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.library import BUILT_IN, RULES
 from explorer.methods import DEFAULT_METHODS, METHODS, UndefinedMethodError, find
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import overlay
@@ -21,7 +20,9 @@ from explorer.render.overlay import overlay
 
 def add(commands: Any) -> None:
     explain = commands.add_parser(
-        "explain", parents=[flags.machine(), flags.cut()], help="write the maps of photographs"
+        "explain",
+        parents=[flags.machine(), flags.cut(), flags.references()],
+        help="write the maps of photographs",
     )
     explain.add_argument("photos", nargs="+", metavar="PHOTO", help="a file, or sample:NAME")
     explain.add_argument(
@@ -33,10 +34,6 @@ def add(commands: Any) -> None:
     explain.add_argument(
         "--target", type=int, metavar="CLASS", help="class index (default: the predicted class)"
     )
-    explain.add_argument(
-        "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
-    )
-    explain.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
     explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")

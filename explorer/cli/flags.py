@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from explorer import backbones
 from explorer.declaration import Declared, options_of
 from explorer.errors import ExplorerError
+from explorer.library import BUILT_IN, RULES
 
 T = TypeVar("T", bound=Declared)
 
@@ -35,6 +36,16 @@ def cut() -> Parser:
         "--backbone", default=backbones.DEFAULT_BACKBONE, help="a name of `backbones`, or timm:NAME"
     )
     parser.add_argument("--layer", help="a cut point (default: the end of the feature extractor)")
+    return parser
+
+
+def references() -> Parser:
+    """The options that say where references come from."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
+    )
+    parser.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
     return parser
 
 

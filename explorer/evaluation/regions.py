@@ -8,6 +8,7 @@ from torch import Tensor
 from explorer.backbones import Preprocessing
 from explorer.evaluation.dataset import Corners, DatasetError, Entry
 from explorer.images import Picture
+from explorer.metrics import Objects, centres
 
 
 def region(entry: Entry, target: int, preprocessing: Preprocessing, picture: Picture) -> Tensor | None:
@@ -23,9 +24,10 @@ def region(entry: Entry, target: int, preprocessing: Preprocessing, picture: Pic
     Raises:
         DatasetError: the mask cannot be read.
     """
-    x, y = _centres(preprocessing, picture)
+    crop, size = preprocessing.box(picture), preprocessing.crop
     if entry.mask is not None:
         values = _mask_values(entry)
+        y, x = centres(crop, size)
         (rows, within_rows), (columns, within_columns) = (
             ((places * side).long().clamp(0, side - 1), (places >= 0) & (places < 1))
             for places, side in zip((y, x), values.shape, strict=True)
@@ -34,10 +36,10 @@ def region(entry: Entry, target: int, preprocessing: Preprocessing, picture: Pic
         return found & within_rows[:, None] & within_columns
     if not entry.boxes:
         return None
-    inside = torch.zeros(preprocessing.crop, dtype=torch.bool)
+    inside = torch.zeros(size, dtype=torch.bool)
     for box in entry.boxes:
         if box.label in (None, target):
-            inside |= ((y >= box.top) & (y < box.bottom))[:, None] & (x >= box.left) & (x < box.right)
+            inside |= Objects.inside((box.left, box.top, box.right, box.bottom), crop, size).region
     return inside
 
 
@@ -58,13 +60,6 @@ def boxes_seen(
             if x0 < x1 and y0 < y1:
                 seen.append((x0, y0, x1, y1))
     return tuple(seen)
-
-
-def _centres(preprocessing: Preprocessing, picture: Picture) -> tuple[Tensor, Tensor]:
-    """Where the centres of the input's columns (W,) and rows (H,) lie, as fractions of the picture, float64."""
-    left, top, right, bottom = preprocessing.box(picture)
-    down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in preprocessing.crop)
-    return left + across * (right - left), top + down * (bottom - top)
 
 
 def _clipped(fraction: float, side: int) -> float:

@@ -123,10 +123,11 @@ def measure(
 
 @dataclass(frozen=True)
 class Outcome:
-    """The records of all pictures in the order of the data set, and why pictures were left out."""
+    """The records of all pictures in the order of the data set, why pictures were left out, and what it all is of."""
 
     records: list[Record]
     skipped: list[str]
+    description: dict[str, Any]
 
 
 def evaluate(
@@ -155,8 +156,8 @@ def evaluate(
             "The given classes are to be explained, but no picture has one: give a file of labels, or explain the "
             "predicted classes."
         )
-    head = {**describe(engine, entries, configuration), "files": stamp(entries)}
-    with _journal(folder, head) as (known, append):
+    description = describe(engine, entries, configuration)
+    with _journal(folder, {**description, "files": stamp(entries)}) as (known, append):
         left = [entry for entry in entries if entry.identifier not in known]
         progress(len(entries) - len(left), len(entries))
         for done, (entry, picture) in enumerate(ahead(left, workers if len(left) > 1 else 0), 1):
@@ -173,7 +174,7 @@ def evaluate(
     records = [record for line in inorder for record in line["records"]]
     if not records:
         raise EvaluationError(f"No picture could be evaluated. The first: {skipped[0]}")
-    return Outcome(records, skipped)
+    return Outcome(records, skipped, description)
 
 
 def describe(engine: Engine, entries: Sequence[Entry], configuration: Configuration) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import importlib
 import pkgutil
 from typing import get_args
 
+from explorer.metrics.agreement import rank_correlation
 from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
-from explorer.metrics.examined import Box, Examined, Explain, Objects, gather
+from explorer.metrics.examined import Box, Examined, Explain, Objects, centres, gather
 from explorer.metrics.perturbation import Canvas, Deleted, Inserted, Kept, Perturbation
-from explorer.metrics.sanity import Randomisation, rank_correlation
+from explorer.metrics.sanity import Randomisation
 from explorer.metrics.steps import Deletion, Insertion, Steps
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
@@ -39,6 +40,7 @@ __all__ = [
     "Randomisation",
     "Steps",
     "UnknownMetricError",
+    "centres",
     "find",
     "gather",
     "rank_correlation",

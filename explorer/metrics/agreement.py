@@ -24,6 +24,11 @@ def correlations(ranks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return rows @ rows.T
 
 
+def rank_correlation(one: Tensor, other: Tensor) -> float:
+    """Spearman's correlation of two maps (H, W); 0 where one of them is constant."""
+    return float(standard_ranks(one) @ standard_ranks(other))
+
+
 def overlaps(kept: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
     """(n, n), intersection over union of each two of n sets of pixels (H, W); 1 for two empty ones."""
     rows = np.stack([mask.ravel() for mask in kept]).astype(np.float64)

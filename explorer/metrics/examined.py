@@ -28,12 +28,17 @@ class Objects:
     def inside(cls, box: Box, crop: Box, size: tuple[int, int]) -> Self:
         """The pixels of an input of ``size`` (H, W) whose centres lie in a box, which is, as the network's ``crop``,
         in fractions of the picture."""
-        left, top, right, bottom = crop
-        height, width = size
-        y = top + (torch.arange(height, dtype=torch.float64) + 0.5) / height * (bottom - top)
-        x = left + (torch.arange(width, dtype=torch.float64) + 0.5) / width * (right - left)
+        y, x = centres(crop, size)
         rows, columns = (y >= box[1]) & (y < box[3]), (x >= box[0]) & (x < box[2])
         return cls(rows[:, None] & columns)
+
+
+def centres(crop: Box, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Where the centres of the rows (H,) and columns (W,) of an input of ``size`` lie, as fractions of the picture of
+    which it is the ``crop``, float64."""
+    left, top, right, bottom = crop
+    down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in size)
+    return top + down * (bottom - top), left + across * (right - left)
 
 
 class Examined:

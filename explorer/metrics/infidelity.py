@@ -54,9 +54,7 @@ class Infidelity(Metric):
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over squares of (scale * sum of the map in the square - fall of the probability without it)^2, with
         the scale that fits best; a removed pixel takes the mean colour"""
-        from captum.metrics import (
-            infidelity,
-        )  # with matplotlib: over a second, which no other metric shall wait
+        from captum.metrics import infidelity  # brings matplotlib, which no other metric shall wait for
 
         generator = torch.Generator().manual_seed(self.seed)
 

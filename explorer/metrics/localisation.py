@@ -105,12 +105,12 @@ class BoxIoU(_Localisation):
     def located(self, saliency: Tensor, objects: Objects) -> float:
         """Intersection over union of the box around the largest connected part (8 neighbours) above the mean with
         the box of an object that fits it best; NaN where no box is known"""
+        import cv2  # late: its threads would keep freed memory apart
+
         if not objects.boxes:
             return math.nan
         values = saliency.double()  # in which the mean of a constant map is its value
         parts = (values > values.mean()).cpu().numpy().astype(np.uint8)
-        import cv2  # late: its threads would keep freed memory apart
-
         count, _, statistics, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
         if count < 2:
             return 0.0

@@ -174,7 +174,7 @@ class ProbabilityDrop(_Masked):
 
 @register
 @dataclass(frozen=True)
-class IncreaseRate(_Masked):
+class IncreaseRate(AverageIncrease):
     name = "increase-rate"
     title = "Increase rate"
     symbol = "IR"
@@ -182,10 +182,6 @@ class IncreaseRate(_Masked):
     better = "higher"
     good = "The same count as average increase, under Libra-CAM's name."
     bad = "Says nothing of how much."
-
-    def compared(self, p: float, o: float) -> float:
-        """1 if o > p by more than a millionth, else 0"""
-        return float(o - p > ROUNDING)
 
 
 @register

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from explorer.backbones import Cut, randomised, same_layer
 from explorer.declaration import Paper, option
+from explorer.metrics.agreement import rank_correlation
 from explorer.metrics.base import Metric, register
 from explorer.metrics.examined import Examined
 from explorer.probe import Probe
@@ -19,16 +20,6 @@ def cascade(cut: Cut, stages: int) -> list[Cut]:
     last = len(layers) - 1
     chosen = [last - round(stage * last / max(1, stages - 1)) for stage in range(stages)]
     return [cut.backbone.cut(layers[position].name) for position in dict.fromkeys(chosen)]
-
-
-def rank_correlation(one: Tensor, other: Tensor) -> float:
-    """Spearman's correlation of two maps (H, W); 0 where one of them is constant."""
-    first, second = (values.flatten().double().cpu().numpy() for values in (one, other))
-    if first.min() == first.max() or second.min() == second.max():
-        return 0.0
-    from scipy.stats import spearmanr  # late: its threads would keep freed memory apart
-
-    return float(spearmanr(first, second).statistic)
 
 
 @register

@@ -16,7 +16,6 @@ from explorer.evaluation import (
     as_markdown,
     as_table,
     best_and_worst,
-    describe,
     summarise,
     write_csv,
     write_parquet,
@@ -53,12 +52,11 @@ def write_results(
     ]
     methods = {str(method): method.title + method.qualifier for method in configuration.methods}
     summary = summarise(table, columns, (baseline, "plain"))
-    description = describe(engine, entries, configuration)
-    document = {"evaluation": description, "left_out": outcome.skipped, **summary.as_dict()}
+    document = {"evaluation": outcome.description, "left_out": outcome.skipped, **summary.as_dict()}
     by_name = {column.name: column for column in columns if column.better is not None}
     column = next((by_name[name] for name in _SHOWN if name in by_name), next(iter(by_name.values()), None))
     examples = _examples(engine, entries, configuration, table, column, within) if column else {}
-    text = report(summary, table, methods, _about(description), examples)
+    text = report(summary, table, methods, _about(outcome.description), examples)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         whole = Path(place)
         write_csv(table, whole / "pictures.csv")

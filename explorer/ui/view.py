@@ -76,12 +76,19 @@ def bound(
     return view().keep(key, default if chosen is None else chosen, default, show)
 
 
-def selected(key: str, default: str, options: Sequence[str], **arguments: Any) -> str:
-    """Draws a select box like ``bound``; a value that is no longer among the options gives way to the default."""
-    if view().seed(key, default, one_of(options)) not in options:
+def selected(
+    key: str, default: str, options: Sequence[str], known: Collection[str] = (), **arguments: Any
+) -> str:
+    """Draws a select box like ``bound``; a value that is no longer among the options gives way to the default.
+
+    Args:
+        known: what a link may say without being refused, if more than the options.
+    """
+    parse = one_of(known or options)
+    if view().seed(key, default, parse) not in options:
         view().values[key] = default
         st.session_state.pop(f"widget {key}", None)
-    return str(bound(st.selectbox, key, default, one_of(options), options=options, **arguments))
+    return str(bound(st.selectbox, key, default, parse, options=options, **arguments))
 
 
 def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], **arguments: Any) -> list[str]:
