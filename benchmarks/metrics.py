@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from explorer import Engine, Probe, sample
 from explorer.backbones import Backbone, load
 from explorer.compute import keep_freed_memory
-from explorer.evaluation import Configuration, evaluate, open_dataset
+from explorer.dataset import open_dataset
+from explorer.evaluation import Configuration, evaluate
 from explorer.images import SAMPLES
 from explorer.methods import find as find_method
 from explorer.metrics import Canvas, Deletion, Examined, Insertion, gather

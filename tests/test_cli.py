@@ -327,6 +327,36 @@ def test_a_library_is_built_listed_shown_and_used(home, small, tmp_path, capsys)
     assert {r["id"] for r in found["library"]["references"]} == {"astronaut.png", "motorcycle.png"}
 
 
+def test_libraries_are_exchanged_merged_and_deleted(home, small, tmp_path, capsys):
+    def ask(*arguments):
+        assert main([*map(str, arguments), "--json"]) == 0
+        return parse(capsys.readouterr().out)
+
+    (tmp_path / "other").mkdir()
+    (small / "rocket.png").rename(tmp_path / "other" / "rocket.png")
+    layers = ("--layers", "blocks.5,bn2")
+    ask("library", "build", "--images", small, "--name", "one", *layers)
+    two = ask("library", "build", "--images", tmp_path / "other", "--name", "two", *layers)
+    assert [info["layer"] for info in two] == ["blocks.5", "bn2"]
+    assert main(["library", "export", "one", "--out", str(tmp_path / "one.zip")]) == 2
+    assert "several libraries 'one': say which" in capsys.readouterr().err
+    ask("library", "export", "one", "--layer", "bn2", "--out", tmp_path / "one.zip")
+    [merged] = ask("library", "merge", "two", "one", "--name", "all")
+    (tmp_path / "other" / "rocket.png").rename(small / "rocket.png")
+    [whole] = ask("library", "build", "--images", small, "--name", "whole")
+    assert merged["fingerprint"] == whole["fingerprint"]
+    assert merged["records"] == 3
+    ask("library", "delete", "one", "--layer", "bn2")
+    assert [info["layer"] for info in ask("library", "show", "one")] == ["blocks.5"]
+    [back] = ask("library", "import", tmp_path / "one.zip", "--name", "back")
+    assert back["records"] == 2
+    ask("library", "verify", "back")
+    shard = next((home / "libraries").rglob(back["files"][-1]["name"]))
+    shard.write_bytes(b"damaged")
+    assert main(["library", "verify", "back"]) == 2
+    assert shard.name in capsys.readouterr().err
+
+
 def test_the_module_runs():
     command = [sys.executable, "-m", "explorer", "backbones", "--json"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -417,13 +447,21 @@ def test_a_strange_photo_name_stays_in_a_folder_of_its_own(tmp_path, capsys, nam
     ("arguments", "words"),
     [
         (["library", "build", "--images", "empty"], "empty holds no JPEG"),
-        (["library", "build", "--images", "none"], "none is not a folder"),
+        (["library", "build", "--images", "none"], "none is no folder"),
         (["library", "build", "--images", "small", "--labels", "none.csv"], "none.csv cannot be read"),
         (["library", "build", "--images", "small", "--name", "built-in"], "'built-in'"),
         (["library", "build", "--images", "small", "--name", "x" * 61], "cannot name a library"),
         (["library", "build", "--images", "small", "--backbone", "resnet5"], "'resnet5'"),
         (["library", "build", "--images", "small", "--layer", "conv99"], "'conv99'"),
         (["library", "build"], "--images"),
+        (["library", "build", "--images", "small", "--textures", "5"], "either --images"),
+        (["library", "build", "--images", "small", "--balanced"], "needs a size"),
+        (["library", "verify", "none"], "no library 'none'"),
+        (["library", "delete", "none"], "no library 'none'"),
+        (["library", "export", "none", "--out", "x.zip"], "no library 'none'"),
+        (["library", "import", "none.zip"], "none.zip cannot be read"),
+        (["library", "import", "small/rocket.png"], "no library that this version can read"),
+        (["library", "merge", "none", "--name", "all"], "no library 'none'"),
         (["library", "show", "none"], "no library 'none'"),
         (["library", "show"], "N"),
         (["library"], "ACTION"),

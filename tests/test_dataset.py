@@ -18,18 +18,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from explorer.backbones import Preprocessing
-from explorer.evaluation import (
-    VOC_CLASSES,
-    Box,
-    DatasetError,
-    Entry,
-    ahead,
-    boxes_seen,
-    open_dataset,
-    region,
-)
+from explorer.dataset import VOC_CLASSES, Box, DatasetError, Entry, TableError, ahead, open_dataset
+from explorer.evaluation import boxes_seen, region
 from explorer.images import ImageError, Picture, load
-from explorer.library import TableError
 
 PETS = ("cat", "dog", "parrot")
 IMAGENET = tuple(f"class {index}" for index in range(1000))
@@ -527,7 +518,7 @@ def test_workers_end_when_nobody_waits_for_them(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from explorer.evaluation import Entry, ahead
+from explorer.dataset import Entry, ahead
 pictures = ahead([Entry(str(number), Path(sys.argv[1])) for number in range(50)], 2)
 print(next(pictures)[1].width, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -15,17 +15,8 @@ from explorer import images
 from explorer.backbones import DEFAULT_BACKBONE
 from explorer.cli import main
 from explorer.compute import Engine, Request, State
-from explorer.evaluation import (
-    Column,
-    Configuration,
-    Summary,
-    archive,
-    as_table,
-    evaluate,
-    shelf,
-    summarise,
-)
-from explorer.evaluation.dataset import DatasetError
+from explorer.dataset import DatasetError, archive
+from explorer.evaluation import Column, Configuration, Summary, as_table, evaluate, shelf, summarise
 from explorer.evaluation.tables import percent
 from explorer.methods import METHODS
 from explorer.metrics import DEFAULT_METRICS, METRICS

@@ -14,17 +14,9 @@ from PIL import Image
 
 from explorer import Engine, images
 from explorer.cli import main
+from explorer.dataset import Box, Entry, open_dataset
 from explorer.declaration import OptionError, parse
-from explorer.evaluation import (
-    Box,
-    Configuration,
-    Entry,
-    EvaluationError,
-    as_table,
-    evaluate,
-    open_dataset,
-    read_csv,
-)
+from explorer.evaluation import Configuration, EvaluationError, as_table, evaluate, read_csv
 from explorer.evaluation import run as evaluation
 from explorer.evaluation.run import measure
 from explorer.images import load

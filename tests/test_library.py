@@ -11,25 +11,31 @@ import pytest
 import torch
 from papers.network import Network
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from explorer.backbones import Backbone, Preprocessing
+from explorer.dataset import DatasetError, TableError, open_dataset
 from explorer.images import SAMPLES, Picture, load, sample
 from explorer.library import (
     BUILT_IN,
     ON_THE_FLY_SIZE,
-    Library,
     LibraryError,
+    Recipe,
+    Subject,
     build,
-    from_folder,
+    from_entries,
     from_picture,
     installed,
     open_library,
     open_or_build,
     select,
+    unfinished,
 )
 from explorer.library.on_the_fly import sources
+from explorer.library.shard import Shard
+from explorer.library.store import in_memory
 
 EIGHT = Preprocessing(8, (8, 8), "bilinear", (0.5,) * 3, (0.25,) * 3)
 
@@ -79,13 +85,23 @@ def folder(tmp_path):
 
 def mine(cut, folder, name="mine", labels=None):
     """A library of a folder, built and opened."""
-    build(cut, name, from_folder(folder, labels), "folder")
+    entries = open_dataset(folder, classes=cut.backbone.labels, labels=labels)
+    build([cut], Recipe(name, "folder"), from_entries(entries))
     return open_library(cut, name)
+
+
+def chances(library):
+    """(n, C), the probability of every class on every record."""
+    return torch.stack([library.chances(target) for target in range(len(library._class_checks))], 1)
 
 
 def files(home):
     """Every file of a home; a file written again has another inode or time."""
-    stats = {path: path.stat() for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    stats = {
+        path: path.stat()
+        for path in home.rglob("*")
+        if path.is_file() and path.suffix != ".lock" and path.name != "used"
+    }
     return {str(path): (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
 
 
@@ -98,20 +114,32 @@ def the(home, pattern):
     return min(home.rglob(pattern))
 
 
-def flip(home):
-    path = the(home, "*.safetensors")
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+def read_all(library):
+    """Everything that a selection and a method read."""
+    for target in range(len(library._class_checks)):
+        library.chances(target)
+    return library.activations(torch.arange(len(library))), library.means
+
+
+def flip(kind):
+    """Changes one bit of the content of a file."""
+
+    def damage(home):
+        path = the(home, f"{kind}-*.safetensors")
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(data)
+
+    return damage
 
 
 def truncate(home):
-    path = the(home, "*.safetensors")
+    path = the(home, "shard-*.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def delete(home):
-    the(home, "*.safetensors").unlink()
+    the(home, "shard-*.safetensors").unlink()
 
 
 def garbage(home):
@@ -128,16 +156,17 @@ def change(**entries):
     return damage
 
 
-DAMAGES = {"flipped byte": flip, "truncated": truncate, "shard deleted": delete, "garbage index": garbage}
+FLIPPED = {f"bit of {kind}": flip(kind) for kind in ("records", "classes", "means")}
+DAMAGES = FLIPPED | {"truncated": truncate, "shard deleted": delete, "garbage index": garbage}
 INDEXES = {
-    "empty list of shards": change(shards=[]),
-    "shards a number": change(shards=5),
-    "shards without digests": change(shards=[["shard-00000.safetensors"]]),
+    "empty list of files": change(files=[]),
+    "files a number": change(files=5),
+    "files without digests": change(files=[{"name": "shard-00000.safetensors"}]),
     "skipped a number": change(skipped=3),
     "index a list": lambda home: the(home, "index.json").write_text("[]"),
     "future schema": change(schema=99),
     "unknown entry": change(colour="red"),
-    "shard elsewhere": change(shards=[["../../../x.safetensors", "0" * 64]]),
+    "file elsewhere": change(files=[{"name": "../../../x.safetensors", "sha256": "0" * 64, "bytes": 1}]),
 }
 
 
@@ -165,11 +194,11 @@ def test_a_damaged_built_in_library_is_made_again(pristine, home, lite0, damage)
     shutil.copytree(pristine.home, home)
     damage(home)
     with pytest.raises(LibraryError):
-        open_library(lite0.cut(), BUILT_IN)
+        read_all(open_library(lite0.cut(), BUILT_IN))
     mended, whole = open_or_build(lite0.cut()), pristine.library
     some = torch.tensor([0, 63, 64, 119])
     assert mended.ids == whole.ids
-    assert torch.equal(mended.probabilities, whole.probabilities)
+    assert torch.equal(chances(mended), chances(whole))
     assert torch.equal(mended.activations(some), whole.activations(some))
 
 
@@ -185,10 +214,23 @@ def test_a_damaged_library_of_the_user_is_refused_and_kept(home, toy, folder, da
     mine(toy, folder)
     damage(home)
     before = files(home)
-    with pytest.raises(LibraryError, match=r"'mine'.*build") as refusal:
-        open_or_build(toy, "mine")
+    with pytest.raises(LibraryError, match=r"(?i)'mine'.*build|build the library") as refusal:
+        read_all(open_or_build(toy, "mine"))
     assert one_sentence(refusal)
     assert files(home) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_building_again_mends_what_is_damaged_alone(home, toy, folder, damage):
+    whole = mine(toy, folder)
+    expected = [tensor.clone() for tensor in read_all(whole)]
+    before = {path: path.read_bytes() for path in home.rglob("*.*") if path.is_file()}
+    damage(home)
+    mended = mine(toy, folder)
+    assert {path: path.read_bytes() for path in home.rglob("*.*") if path.is_file()} == before
+    assert mended.info == whole.info
+    for one, other in zip(read_all(mended), expected, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +273,7 @@ def test_records_are_what_the_network_says_of_the_photographs(home, lite0, folde
         expected = network.activation(image)
         assert found[row].double().numpy() == pytest.approx(expected, rel=2**-10, abs=1e-4)
         probabilities = network.probabilities(image)
-        assert library.probabilities[row].numpy() == pytest.approx(probabilities, abs=1e-5)
+        assert chances(library)[row].numpy() == pytest.approx(probabilities, abs=1e-5)
         assert library.labels[row] == probabilities.argmax()
 
 
@@ -246,7 +288,7 @@ def test_the_fingerprint_is_that_of_the_content(home, toy, folder):
 def test_thumbnails_show_what_the_network_saw(home, lite0, tmp_path):
     colours = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8).repeat(60, 0).repeat(60, 1)
     Image.fromarray(colours).save(tmp_path / "wide.png")  # 360 x 240, of which the network sees 210 x 210
-    [thumbnail] = mine(lite0.cut(), tmp_path).thumbnails.numpy()
+    thumbnail = mine(lite0.cut(), tmp_path).thumbnail(0).numpy()
     crop = colours[15:225, 75:285].astype(float)
     assert thumbnail.shape == (96, 96, 3)
     assert thumbnail.dtype == np.uint8
@@ -265,14 +307,14 @@ def test_labels_of_a_file_stand_before_predictions(home, toy, folder, tmp_path):
     library = mine(toy, folder, labels=csv)
     assert library.labels.tolist() == [guessed[0], given, *guessed[2:]]
     assert library.info.classes == len(set(library.labels.tolist()))
-    assert guessed == library.probabilities.argmax(1).tolist()
+    assert guessed == library.predicted.tolist()
 
 
-def test_labels_of_other_pictures_are_refused(folder, tmp_path):
+def test_labels_of_other_pictures_are_refused(toy, folder, tmp_path):
     csv = tmp_path / "labels.csv"
     csv.write_text("file,class_index\nelsewhere.jpg,1\n")
-    with pytest.raises(LibraryError, match=r"labels\.csv names none of the pictures"):
-        from_folder(folder, csv)
+    with pytest.raises(TableError, match=r"labels\.csv names none of the pictures"):
+        mine(toy, folder, labels=csv)
 
 
 @pytest.mark.parametrize(
@@ -288,25 +330,25 @@ def test_labels_of_other_pictures_are_refused(folder, tmp_path):
     ],
     ids=["no file", "no class", "a word", "a fraction", "a short row", "not UTF-8", "an endless field"],
 )
-def test_a_bad_labels_file_is_refused_by_name(folder, tmp_path, text):
+def test_a_bad_labels_file_is_refused_by_name(toy, folder, tmp_path, text):
     csv = tmp_path / "labels.csv"
     csv.write_bytes(text.encode("latin-1"))
-    with pytest.raises(LibraryError, match=r"labels\.csv cannot be read as labels") as refusal:
-        from_folder(folder, csv)
+    with pytest.raises(TableError, match=r"labels\.csv cannot be read as labels") as refusal:
+        mine(toy, folder, labels=csv)
     assert one_sentence(refusal)
 
 
-def test_a_missing_labels_file_is_refused_by_name(folder, tmp_path):
+def test_a_missing_labels_file_is_refused_by_name(toy, folder, tmp_path):
     for path in (tmp_path / "labels.csv", tmp_path):
-        with pytest.raises(LibraryError, match=str(path)):
-            from_folder(folder, path)
+        with pytest.raises(TableError, match=str(path)):
+            mine(toy, folder, labels=path)
 
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_that_is_no_class_is_refused_by_name(home, toy, folder, tmp_path, label):
     csv = tmp_path / "labels.csv"
     csv.write_text(f"file,class_index\nc.jpeg,{label}\n")
-    with pytest.raises(LibraryError, match=f"c.jpeg has the label {label}, .* 0 to 2"):
+    with pytest.raises(DatasetError, match=f"c.jpeg has the label {label}, .* 0 to 2"):
         mine(toy, folder, labels=csv)
     assert not installed()
 
@@ -324,13 +366,9 @@ def test_unreadable_files_are_skipped_and_listed(home, toy, folder):
 def test_a_folder_without_pictures_is_refused(home, toy, folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    for path, words in (
-        (empty, "empty holds no"),
-        (tmp_path / "none", "none is not"),
-        (folder / "b.png", "is not"),
-    ):
-        with pytest.raises(LibraryError, match=words):
-            from_folder(path)
+    for path, words in ((empty, "empty holds no"), (tmp_path / "none", "none is no folder and no file")):
+        with pytest.raises(DatasetError, match=words):
+            mine(toy, path)
     (empty / "a.png").write_bytes(b"x")
     with pytest.raises(LibraryError, match=r"'mine' would be empty.*a\.png"):
         mine(toy, empty)
@@ -338,8 +376,16 @@ def test_a_folder_without_pictures_is_refused(home, toy, folder, tmp_path):
 
 
 def test_activations_are_read_in_any_order_across_shards(pristine):
-    shards = [load_file(path)["activations"] for path in sorted(pristine.home.rglob("*.safetensors"))]
-    whole = torch.cat(shards)
+    stored = [load_file(path) for path in sorted(pristine.home.rglob("shard-*.safetensors"))]
+    shards = [one["activations"] for one in stored]
+    ids = [
+        identifier
+        for path in sorted(pristine.home.rglob("shard-*"))
+        for identifier in json.loads(safe_open(path, "pt").metadata()["names"])["ids"]
+    ]
+    where = {identifier: row for row, identifier in enumerate(ids)}
+    whole = torch.cat(shards)[[where[identifier] for identifier in pristine.library.ids]]
+    assert pristine.library.ids == tuple(sorted(where))
     assert len(shards) > 1
     assert whole.shape == (120, 1280, 7, 7)
     border = len(shards[0])
@@ -351,11 +397,13 @@ def test_activations_are_read_in_any_order_across_shards(pristine):
 def test_files_are_tensors_and_json_only(pristine):
     """Pickles would run code of whoever made a library."""
     found = [path for path in pristine.home.rglob("*") if path.is_file()]
-    assert {path.suffix for path in found} == {".json", ".safetensors", ".lock"}
+    assert {path.suffix for path in found} == {".json", ".jsonl", ".safetensors", ".lock", ""}
     for path in found:
         data = path.read_bytes()
         if path.suffix == ".json":
             assert json.loads(data)["name"] == BUILT_IN
+        elif path.suffix == ".jsonl":
+            assert all(json.loads(line) for line in data.splitlines())
         elif path.suffix == ".safetensors":
             start = 8 + int.from_bytes(data[:8], "little")
             header = json.loads(data[8:start])
@@ -369,17 +417,18 @@ def test_files_are_tensors_and_json_only(pristine):
 def test_an_interrupted_build_leaves_the_former_library(home, toy, folder, error):
     former = mine(toy, folder).info
     sample("motorcycle").image.save(folder / "0.png")
-    before, entries = files(home), sorted(home.rglob("*"))
+    sources = from_entries(open_dataset(folder, classes=toy.backbone.labels))
 
-    def stop(done, total):
-        raise error
+    def stop(done, total, written):
+        if done:
+            raise error
 
     with pytest.raises(error):
-        build(toy, "mine", from_folder(folder), "folder", stop)
-    assert files(home) == before
-    assert sorted(home.rglob("*")) == entries
+        build([toy], Recipe("mine", "folder"), sources, stop)
+    assert unfinished(toy, "mine")
     assert open_library(toy, "mine").info == former
     assert mine(toy, folder).ids[0] == "0.png"
+    assert not unfinished(toy, "mine")
 
 
 def test_four_builders_at_once_make_one_valid_library(home, toy):
@@ -441,15 +490,39 @@ def random_library(confident=100):
         probabilities[row, labels[row] if row % 5 else generator.integers(0, 6)] = top
     digests = tuple(f"digest {row // 2}" for row in range(200))
     ids = tuple(map(str, range(200)))
-    tensors = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    return Library(None, ids, digests, *tensors, torch.empty(0), (), torch.tensor([0]))
+    return hand_made(probabilities, labels, ids, digests)
+
+
+def hand_made(probabilities, labels, ids=None, digests=None, activations=None):
+    """A library in memory of given numbers."""
+    count = len(labels)
+    shard = Shard(
+        ids or tuple(map(str, range(count))),
+        digests or tuple(f"digest {row}" for row in range(count)),
+        torch.zeros(count, 1, 1, 1).half() if activations is None else activations,
+        torch.as_tensor(probabilities, dtype=torch.float32),
+        torch.as_tensor(labels),
+        torch.zeros(count, 1, 1, 3, dtype=torch.uint8),
+    )
+    layer = SimpleNamespace(name="layer")
+    cut = SimpleNamespace(backbone=SimpleNamespace(name="none"), layer=layer, fingerprint="space")
+    return in_memory(cut, "by hand", "numbers", "", shard)
+
+
+def all_chances(library, classes):
+    return torch.stack([library.chances(target) for target in range(classes)], 1)
+
+
+def but(digest):
+    """The explained picture, of which only the digest counts."""
+    return Subject(digest, torch.zeros(32, dtype=torch.uint8), torch.zeros(1))
 
 
 def naive_selection(library, target, exclude):
     """(those that qualify, all others by the target's probability)"""
     qualify, others = [], []
     for row, (chances, label) in enumerate(
-        zip(library.probabilities.tolist(), library.labels.tolist(), strict=True)
+        zip(all_chances(library, 6).tolist(), library.labels.tolist(), strict=True)
     ):
         if label == target or library.digests[row] == exclude:
             continue
@@ -465,8 +538,8 @@ def naive_selection(library, target, exclude):
 def test_references_are_those_of_a_loop(target, exclude):
     library = random_library(150)
     qualify, lowest = naive_selection(library, target, exclude)
-    by_chance = select(library, target, exclude=exclude)
-    ordered = select(library, target, rule="lowest", exclude=exclude)
+    by_chance = select(library, target, subject=but(exclude))
+    ordered = select(library, target, rule="lowest", subject=but(exclude))
     drawn, rest = by_chance.indices.tolist()[: len(qualify)], by_chance.indices.tolist()[len(qualify) :]
     assert len(qualify) >= 30
     assert by_chance.qualified == ordered.qualified == len(qualify)
@@ -491,10 +564,10 @@ def test_the_lowest_stand_in_when_few_qualify():
 
 def test_exactly_thirty_are_enough():
     labels = torch.ones(31, dtype=torch.int64)
-    chances = torch.tensor([[0.0, 1.0]]).repeat(31, 1)
-    library = replace(random_library(), probabilities=chances, labels=labels, digests=("x",) + ("y",) * 30)
-    assert not select(library, 0, exclude="x").fallback
-    assert select(replace(library, digests=("x", "x") + ("y",) * 29), 0, exclude="x").fallback
+    certain = torch.tensor([[0.0, 1.0]]).repeat(31, 1)
+    library = hand_made(certain, labels, digests=("x",) + ("y",) * 30)
+    assert not select(library, 0, subject=but("x")).fallback
+    assert select(replace(library, digests=("x", "x") + ("y",) * 29), 0, subject=but("x")).fallback
 
 
 def test_the_draw_follows_the_seed_alone():
@@ -531,7 +604,7 @@ class TestOnTheFly:
     def test_the_picture_is_never_its_own_reference(self, toy):
         picture = sample("coffee")
         library = from_picture(toy, picture)
-        chosen = select(library, 0, exclude=picture.digest).indices.tolist()
+        chosen = select(library, 0, subject=but(picture.digest)).indices.tolist()
         assert "coffee" in library.ids
         assert "coffee" not in {library.ids[index] for index in chosen}
 
@@ -565,5 +638,6 @@ class TestOnTheFly:
                 probabilities = cut.head(raw).softmax(1)[0]
             [found] = library.activations(torch.tensor([index]))
             assert found.float().numpy() == pytest.approx(raw[0].numpy(), abs=2e-2)
-            assert library.probabilities[index].numpy() == pytest.approx(probabilities.numpy(), abs=1e-3)
+            found = torch.tensor([float(library.chances(c)[index]) for c in range(len(probabilities))])
+            assert found.numpy() == pytest.approx(probabilities.numpy(), abs=1e-3)
             assert library.labels[index] == probabilities.argmax()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.backbones import weights
-from explorer.backbones.cut import Layer, UntraceableError, find_layers, split, trace
+from explorer.backbones.cut import Layer, UntraceableError, find_layers, split, tapped, trace
 from explorer.backbones.narrow import LastLayer, last_layer
 from explorer.backbones.preprocessing import Preprocessing
 from explorer.errors import ExplorerError
@@ -108,6 +108,7 @@ class Backbone:
                 "Choose another backbone."
             )
         self._cuts: dict[Layer, Cut] = {}
+        self._tapped: dict[tuple[Layer, ...], fx.GraphModule] = {}
         self._lock = threading.Lock()
 
     def noise(self) -> Tensor:
@@ -156,3 +157,10 @@ class Backbone:
                 fingerprint = hashlib.sha256(text.encode()).hexdigest()
                 self._cuts[found] = Cut(self, found, trunk, head, fingerprint)
             return self._cuts[found]
+
+    def tapped(self, layers: tuple[Layer, ...]) -> fx.GraphModule:
+        """The network, which gives the raw activations at these layers and then the logits, in one pass."""
+        with self._lock:
+            if layers not in self._tapped:
+                self._tapped[layers] = tapped(self._traced, [self._nodes[layer] for layer in layers])
+            return self._tapped[layers]

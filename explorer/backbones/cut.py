@@ -6,6 +6,7 @@ graph falls into two parts there and nothing has to be hooked.
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -225,6 +226,18 @@ def split(traced: fx.GraphModule, cut: fx.Node) -> tuple[fx.GraphModule, fx.Grap
     for node in nodes[position + 1 :]:
         inner[node] = head.node_copy(node, lambda old: inner[old])
     return _module(traced, trunk), _module(traced, head)
+
+
+def tapped(traced: fx.GraphModule, cuts: Sequence[fx.Node]) -> fx.GraphModule:
+    """The network (image (N, 3, H, W) to logits (N, C)) that also gives the raw activations at cuts before them."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in traced.graph.nodes:
+        if node.op == "output":
+            graph.output((*(copies[cut] for cut in cuts), copies[node.args[0]]))
+        else:
+            copies[node] = graph.node_copy(node, lambda old: copies[old])
+    return _module(traced, graph)
 
 
 def _module(traced: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:

@@ -9,9 +9,10 @@ from typing import Any
 from explorer.backbones import from_checkpoint
 from explorer.cli import flags
 from explorer.compute import Engine
+from explorer.dataset import open_dataset
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
-from explorer.evaluation import Configuration, Pace, evaluate, open_dataset
+from explorer.evaluation import Configuration, Pace, evaluate
 from explorer.methods import METHODS, UndefinedMethodError
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS

@@ -24,10 +24,12 @@ from explorer.library import (
     Library,
     Rule,
     Selection,
+    Subject,
     find_library,
     from_picture,
     open_or_build,
     select,
+    touch,
 )
 from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
@@ -245,10 +247,17 @@ class Engine:
         progress = progress or Silent()
         with self._lock:
             key = (cut.fingerprint, name)
-            library = self._libraries.get(key)
-            if library is None or library.info != find_library(cut, name):
+            library, info = self._libraries.get(key), find_library(cut, name)
+            # A library that was mended has the same content, and another date.
+            if (
+                library is None
+                or info is None
+                or (library.info, library.info.created) != (info, info.created)
+            ):
                 steps = _Steps(progress, f"Building the {name} library")
                 library = self._libraries.put(key, open_or_build(cut, name, steps))
+            else:
+                touch(info)
             return library
 
     def _on_the_fly(self, picture: Picture, cut: Cut, progress: Progress) -> Library:
@@ -503,7 +512,9 @@ class Engine:
             library = self._on_the_fly(picture, probe.cut, progress)
         else:
             library = self.library(probe.cut, request.library, progress)
-        selection = select(library, target, rule=request.rule, seed=request.seed, exclude=picture.digest)
+        preprocessing = probe.cut.backbone.preprocessing
+        subject = Subject.seen(picture.digest, probe.image, probe.activation, preprocessing)
+        selection = select(library, target, rule=request.rule, seed=request.seed, subject=subject)
         if not len(selection.indices):
             raise ExplorerError(
                 f"The library {request.library!r} holds no picture of another class than "

@@ -1,7 +1,5 @@
 """Whole data sets evaluated: how faithful each method's maps are, and how sure that is."""
 
-from explorer.evaluation.dataset import VOC_CLASSES, Box, DatasetError, Entry, open_dataset
-from explorer.evaluation.decoding import ahead
 from explorer.evaluation.pace import Pace
 from explorer.evaluation.regions import boxes_seen, region
 from explorer.evaluation.run import Configuration, EvaluationError, Outcome, describe, evaluate, passes
@@ -18,13 +16,9 @@ from explorer.evaluation.summary import (
 from explorer.evaluation.tables import as_markdown, as_table, read_csv, write_csv, write_parquet
 
 __all__ = [
-    "VOC_CLASSES",
-    "Box",
     "Column",
     "Comparison",
     "Configuration",
-    "DatasetError",
-    "Entry",
     "Estimate",
     "EvaluationError",
     "Outcome",
@@ -32,14 +26,12 @@ __all__ = [
     "Row",
     "Score",
     "Summary",
-    "ahead",
     "as_markdown",
     "as_table",
     "best_and_worst",
     "boxes_seen",
     "describe",
     "evaluate",
-    "open_dataset",
     "passes",
     "read_csv",
     "region",

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from explorer.backbones import Preprocessing
-from explorer.evaluation.dataset import Corners, DatasetError, Entry
+from explorer.dataset import Corners, DatasetError, Entry
 from explorer.images import Picture
 from explorer.metrics import Objects, centres
 

@@ -16,9 +16,8 @@ from explorer.backbones import Layer
 from explorer.calibration import PAPER_LEVELS
 from explorer.compute import Engine, Request
 from explorer.compute import Progress as Work
+from explorer.dataset import Entry, ahead
 from explorer.errors import ExplorerError
-from explorer.evaluation.dataset import Entry
-from explorer.evaluation.decoding import ahead
 from explorer.evaluation.regions import boxes_seen, region
 from explorer.evaluation.summary import VARIANTS
 from explorer.images import ImageError, Picture

@@ -14,9 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from explorer.dataset import SYNSET, TABLES, Entry, open_dataset, unpack
 from explorer.errors import ExplorerError
-from explorer.evaluation.archive import TABLES, unpack
-from explorer.evaluation.dataset import SYNSET, Entry, open_dataset
 from explorer.evaluation.run import stamp
 from explorer.library import home
 

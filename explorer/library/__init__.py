@@ -1,33 +1,52 @@
-"""Reference libraries: build, store, select."""
+"""Reference libraries: build, store, select, keep."""
 
-from explorer.library.build import BUILT_IN, build, from_folder, open_or_build
+from explorer.library.build import BUILT_IN, Keep, Recipe, build, forget, intact, open_or_build, unfinished
+from explorer.library.keep import budget, check, delete, tidy
+from explorer.library.merge import merge
 from explorer.library.on_the_fly import ON_THE_FLY, from_picture
 from explorer.library.on_the_fly import SIZE as ON_THE_FLY_SIZE
-from explorer.library.select import RULES, Rule, Selection, select
-from explorer.library.store import Library, LibraryError, LibraryInfo, home, installed, open_library
+from explorer.library.select import RULES, Rule, Selection, Subject, select
+from explorer.library.shard import LibraryError, marks
+from explorer.library.sources import Source, from_entries, from_pictures, textures
+from explorer.library.store import Library, LibraryInfo, home, installed, open_library, touch
 from explorer.library.store import find as find_library
-from explorer.library.table import TableError, read_labels, read_table
+from explorer.library.transfer import export, take_in
 
 __all__ = [
     "BUILT_IN",
     "ON_THE_FLY",
     "ON_THE_FLY_SIZE",
     "RULES",
+    "Keep",
     "Library",
     "LibraryError",
     "LibraryInfo",
+    "Recipe",
     "Rule",
     "Selection",
-    "TableError",
+    "Source",
+    "Subject",
+    "budget",
     "build",
+    "check",
+    "delete",
+    "export",
     "find_library",
-    "from_folder",
+    "forget",
+    "from_entries",
     "from_picture",
+    "from_pictures",
     "home",
     "installed",
+    "intact",
+    "marks",
+    "merge",
     "open_library",
     "open_or_build",
-    "read_labels",
-    "read_table",
     "select",
+    "take_in",
+    "textures",
+    "tidy",
+    "touch",
+    "unfinished",
 ]

@@ -1,107 +1,358 @@
-"""Building a reference library: from a folder of photographs, or from the built-in ones by seeded crops."""
+"""Building reference libraries, of several layers in one pass; what was interrupted goes on where it stopped."""
 
+import hashlib
+import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from explorer import images
-from explorer.backbones import Cut, Preprocessing
+from explorer.backbones import Cut
 from explorer.images import ImageError, Picture
 from explorer.library import store
-from explorer.library.store import LibraryError, Shard
-from explorer.library.table import read_labels
+from explorer.library.select import CONFIDENT
+from explorer.library.shard import File, LibraryError, Shard, Stored, marks, replace_file, thumbnail, write
+from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
+from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
 
 BUILT_IN = "built-in"
-_CROPS = 20
-_SHARD = 64
-_THUMBNAIL = 96
+SHARD = 64  # sources that a shard is made of
+_READERS = 2
 
-Progress = Callable[[int, int], None]
+Keep = Literal["all", "confident"]
+Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Source:
-    """A picture to take into a library: its id, how to read it, and its class where known."""
-
-    identifier: str
-    read: Callable[[], Picture]
-    label: int | None = None
-
-
-def built_in() -> list[Source]:
-    """Seeded square crops of the sample photographs, 35 to 100 % of the short side, unlabelled."""
-    generator = np.random.default_rng(0)
-    sources = []
-    for identifier in images.SAMPLES:
-        for number in range(_CROPS):
-            scale, x, y = 0.35 + 0.65 * generator.random(), *generator.random(2)
-            sources.append(
-                Source(
-                    f"{identifier} {number + 1}",
-                    partial(_crop, identifier, scale, x, y),
-                )
-            )
-    return sources
-
-
-def from_folder(folder: Path, labels: Path | None = None) -> list[Source]:
-    """The JPEG, PNG and WebP files of a folder, by name.
+class Recipe:
+    """How a library is made of its sources.
 
     Args:
-        labels: a CSV file with the columns ``file`` and ``class_index``; without it the prediction stands in.
+        name: what it is called; a former one of this name is replaced.
+        source: where the pictures come from, shown wherever the library is named.
+        keep: "confident": only pictures recognised rightly, where that is known, with a probability of at least 0.8.
+        per_class: at most so many of each class; 0 for no limit.
+        size: at most so many in all, drawn at random; 0 for no limit.
+        balanced: at most so many of each class that all of them together make up ``size``.
 
     Raises:
-        LibraryError: no such folder, no pictures in it, or a labels file that cannot be read or names none of them.
+        LibraryError: a name that cannot be one, a negative limit, or ``balanced`` without ``size``.
     """
-    if not folder.is_dir():
-        raise LibraryError(f"{folder} is not a folder: give the folder that holds the photographs.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
-    if not paths:
-        raise LibraryError(f"{folder} holds no JPEG, PNG or WebP file: give a folder of photographs.")
-    classes = {} if labels is None else dict(read_labels(labels, {path.name for path in paths}))
-    return [Source(path.name, partial(images.load, path), classes.get(path.name)) for path in paths]
+
+    name: str
+    source: str
+    keep: Keep = "all"
+    per_class: int = 0
+    size: int = 0
+    balanced: bool = False
+
+    def __post_init__(self) -> None:
+        if not store.is_name(self.name):
+            raise LibraryError(f"{self.name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
+        if min(self.per_class, self.size) < 0:
+            raise LibraryError("The limits of a library cannot be negative: give 0 for no limit.")
+        if self.balanced and not self.size:
+            raise LibraryError(
+                "A balanced library needs a size, of which each class gets its share: give one."
+            )
+
+    def order(self, sources: Sequence[Source]) -> list[Source]:
+        """The sources as they are visited: as they come, or shuffled (seed 0) where not all are wanted."""
+        if not self.size:
+            return list(sources)
+        return [sources[index] for index in np.random.default_rng(0).permutation(len(sources))]
+
+    def limit(self, sources: Sequence[Source], classes: int) -> float:
+        """How many of each class may be taken."""
+        limit = self.per_class or math.inf
+        if self.balanced:
+            known = {label for source in sources for label in source.labels}
+            limit = min(limit, math.ceil(self.size / (len(known) or classes)))
+        return limit
+
+
+class _Chosen:
+    """What has been taken into a library so far, and so what may still be."""
+
+    def __init__(self, recipe: Recipe, limit: float) -> None:
+        self._recipe, self._limit = recipe, limit
+        self._known: set[tuple[str, bytes]] = set()
+        self._of: Counter[int] = Counter()
+
+    @property
+    def complete(self) -> bool:
+        return 0 < self._recipe.size <= len(self._known)
+
+    def add(self, digests: Sequence[str], marked: Tensor, labels: Tensor) -> None:
+        """Takes records over that are already stored."""
+        for digest, mark, label in zip(digests, marked, labels.tolist(), strict=True):
+            self._known.add((digest, mark.numpy().tobytes()))
+            self._of[label] += 1
+
+    def of(self, shard: Shard, right: Tensor) -> Tensor:
+        """Which records of a shard are taken (n,) bool, in turn.
+
+        Args:
+            right: (n,) bool, whether the network's first choice is a class of the picture, or none is known.
+        """
+        confident = right & (shard.probabilities.amax(1) >= CONFIDENT)
+        usable = confident if self._recipe.keep == "confident" else torch.ones_like(confident)
+        marked = marks(shard.thumbnails)
+        taken = torch.zeros_like(usable)
+        for row, label in enumerate(shard.labels.tolist()):
+            key = (shard.digests[row], marked[row].numpy().tobytes())
+            if self.complete or not usable[row] or key in self._known or self._of[label] >= self._limit:
+                continue
+            self._known.add(key)
+            self._of[label] += 1
+            taken[row] = True
+        return taken
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a build's journal: what came of the next ``SHARD`` sources."""
+
+    file: File | None
+    skipped: tuple[str, ...] = ()
+
+
+class _Journal:
+    """The journal of a build in a library's folder. What is damaged of an earlier one, and all after it, is dropped."""
+
+    def __init__(self, folder: Path, plan: str) -> None:
+        self._path, self._plan, self.folder = folder / JOURNAL, plan, folder
+        self.lines: list[_Line] = []
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            head, *rest = self._path.read_bytes().split(b"\n")
+            if json.loads(head) == {"plan": plan}:
+                self.lines = list(self._read(rest[:-1]))
+
+    def _read(self, texts: Sequence[bytes]) -> Iterator[_Line]:
+        with suppress(ValueError, TypeError, KeyError):
+            for text in texts:
+                entries = json.loads(text)
+                file = File(**entries["file"]) if entries["file"] else None
+                if file is not None and not file.intact(self.folder, whole=True):
+                    return
+                yield _Line(file, tuple(map(str, entries["skipped"])))
+
+    def begin(self, count: int) -> None:
+        """Goes on after so many lines."""
+        self.lines = self.lines[:count]
+        text = [{"plan": self._plan}, *(asdict(line) for line in self.lines)]
+        replace_file(self._path, b"".join(json.dumps(line).encode() + b"\n" for line in text))
+
+    def append(self, line: _Line) -> None:
+        self.lines.append(line)
+        with self._path.open("ab", buffering=0) as file:
+            file.write(json.dumps(asdict(line)).encode() + b"\n")
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        return tuple(line.file for line in self.lines if line.file)
 
 
 def build(
-    cut: Cut, name: str, sources: Sequence[Source], description: str, progress: Progress | None = None
-) -> None:
-    """Builds and stores a library; one forward pass per readable picture.
+    cuts: Sequence[Cut], recipe: Recipe, sources: Sequence[Source], progress: Progress | None = None
+) -> list[LibraryInfo]:
+    """Builds and stores a library for each of these layers of one backbone; one forward pass per readable picture.
+
+    An interrupted build goes on where it stopped, as long as its recipe, its sources and their files are the same; of
+    a finished library the damaged files are made again. The same sources then give the same files, byte for byte.
+    Pictures that occur twice are taken once; a former library of this name serves until the new one is complete.
 
     Args:
-        name: what the library is called; an existing one of this name is replaced.
-        description: where the pictures come from, shown wherever the library is named.
-        progress: called with (pictures done, pictures in all); may raise to cancel.
+        cuts: of one backbone.
+        progress: called with (pictures done, pictures in all, bytes written); may raise to stop.
 
     Raises:
-        LibraryError: none of the sources is readable, or a label is not a class of the backbone.
+        LibraryError: none of the sources is taken, a label is not a class of the backbone, or the folder cannot be
+            written.
     """
-    if not name.strip() or len(name) > 60 or not name.isprintable():
-        raise LibraryError(f"{name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
-    skipped: list[str] = []
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    with _writable(), store.writing(cut, name, description, created, skipped) as writer:
-        waiting: list[Shard] = []
-        batch = cut.backbone.batch
-        for start in range(0, len(sources), batch):
-            read = list(_read(sources[start : start + batch], cut, skipped))
-            if read:
-                waiting.append(records(cut, *zip(*read, strict=True)))
-            done = min(start + batch, len(sources))
-            if waiting and (len(waiting) * batch >= _SHARD or done == len(sources)):
-                writer.add(Shard.merged(waiting))
-                waiting.clear()
-            if progress is not None:
-                progress(done, len(sources))
+    _check_labels(cuts[0], sources)
+    visited = recipe.order(sources)
+    plan = _plan(cuts, recipe, visited)
+    folders = [folder_of(cut, recipe.name) for cut in cuts]
+    with ExitStack() as held:
+        for folder in sorted(folders):
+            held.enter_context(store.writing(folder))
+        former = [store.read_index(folder) for folder in folders]
+        finished = [info for info in former if info and info.plan == plan and intact(info)]
+        if len(finished) == len(cuts):
+            return finished
+        journals = [_Journal(folder, plan) for folder in folders]
+        known = min(len(journal.lines) for journal in journals)
+        for info, journal in zip(former, journals, strict=True):
+            journal.begin(known)
+            store.sweep(
+                journal.folder, {file.name for file in (*journal.files, *(info.files if info else ()))}
+            )
+        _visit(cuts, recipe, visited, journals, progress or (lambda done, total, size: None))
+        return [_publish(cut, recipe, plan, journal) for cut, journal in zip(cuts, journals, strict=True)]
 
 
-def open_or_build(cut: Cut, name: str = BUILT_IN, progress: Progress | None = None) -> store.Library:
+def intact(info: LibraryInfo) -> bool:
+    """Whether every file of a library holds what was written; reads them all."""
+    return all(file.intact(info.folder, whole=True) for file in info.files)
+
+
+def forget(cut: Cut, name: str) -> None:
+    """Gives up an unfinished build; a finished library of this name stays as it is."""
+    folder = folder_of(cut, name)
+    if not folder.exists():
+        return
+    with store.writing(folder):
+        finished = store.read_index(folder)
+        (folder / JOURNAL).unlink(missing_ok=True)
+        store.sweep(folder, {file.name for file in finished.files} if finished else set())
+
+
+def unfinished(cut: Cut, name: str) -> bool:
+    """Whether a build of this name has begun that no finished library came of."""
+    folder = folder_of(cut, name)
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        with (folder / JOURNAL).open("rb") as file:
+            plan = json.loads(file.readline())["plan"]
+        finished = store.read_index(folder)
+        return finished is None or finished.plan != plan
+    return False
+
+
+def _visit(
+    cuts: Sequence[Cut],
+    recipe: Recipe,
+    sources: Sequence[Source],
+    journals: Sequence[_Journal],
+    progress: Progress,
+) -> None:
+    """Makes the shards that the journals lack."""
+    chosen = _Chosen(recipe, recipe.limit(sources, len(cuts[0].backbone.labels)))
+    for file in journals[0].files:
+        stored = Stored(journals[0].folder / file.name)
+        chosen.add(stored.names("digests"), stored.tensor("marks"), stored.tensor("labels"))
+    done = len(journals[0].lines) * SHARD
+    left = sources[done:]
+
+    def size() -> int:
+        return sum(file.bytes for journal in journals for file in journal.files)
+
+    progress(min(done, len(sources)), len(sources), size())
+    with ThreadPoolExecutor(_READERS) as readers:
+        pictures = _ahead(readers, left)
+        for start in range(0, len(left), SHARD):
+            if chosen.complete:
+                progress(len(sources), len(sources), size())
+                break
+            chunk = left[start : start + SHARD]
+            skipped: list[str] = []
+            parts: list[list[Shard]] = []
+            for first in range(0, len(chunk), cuts[0].backbone.batch):
+                batch = chunk[first : first + cuts[0].backbone.batch]
+                read = [(source, next(pictures)) for source in batch]
+                skipped += [str(found) for _, found in read if isinstance(found, ImageError)]
+                usable = [(source, found) for source, found in read if isinstance(found, Picture)]
+                if usable:
+                    parts.append(_taken(records(cuts, usable), usable, chosen))
+                progress(done + start + first + len(batch), len(sources), size())
+            for number, journal in enumerate(journals):
+                shard = Shard.merged([part[number] for part in parts]) if parts else None
+                journal.append(_Line(_write(journal.folder, shard) if shard else None, tuple(skipped)))
+
+
+def _ahead(readers: ThreadPoolExecutor, sources: Sequence[Source]) -> Iterator[Picture | ImageError]:
+    """The sources' pictures in order, read by threads a little ahead."""
+
+    def read(source: Source) -> Picture | ImageError:
+        try:
+            return source.read()
+        except ImageError as error:
+            return error
+
+    window = 4 * _READERS
+    waiting = [readers.submit(read, source) for source in sources[:window]]
+    try:
+        for index in range(len(sources)):
+            if index + window < len(sources):
+                waiting.append(readers.submit(read, sources[index + window]))
+            yield waiting.pop(0).result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _taken(shards: list[Shard], read: Sequence[tuple[Source, Picture]], chosen: _Chosen) -> list[Shard]:
+    predicted = shards[0].probabilities.argmax(1).tolist()
+    right = [
+        not source.labels or guess in source.labels
+        for (source, _), guess in zip(read, predicted, strict=True)
+    ]
+    taken = chosen.of(shards[0], torch.tensor(right))
+    return [shard.where(taken) for shard in shards]
+
+
+def _write(folder: Path, shard: Shard) -> File | None:
+    if not len(shard):
+        return None
+    return write(folder, "shard", shard.tensors(), {"ids": shard.ids, "digests": shard.digests})
+
+
+def _publish(cut: Cut, recipe: Recipe, plan: str, journal: _Journal) -> LibraryInfo:
+    skipped = tuple(reason for line in journal.lines for reason in line.skipped)
+    if not journal.files:
+        (journal.folder / JOURNAL).unlink()
+        first = f" The first problem: {skipped[0]}" if skipped else ""
+        raise LibraryError(
+            f"The library {recipe.name!r} would be empty: {recipe.source} holds no picture that can be taken.{first}"
+        )
+    info = LibraryInfo(
+        recipe.name,
+        cut.backbone.name,
+        cut.layer.name,
+        cut.fingerprint,
+        recipe.source,
+        records=0,
+        classes=0,
+        fingerprint="",
+        plan=plan,
+        files=journal.files,
+        skipped=skipped,
+    )
+    return store.publish(info)
+
+
+def _check_labels(cut: Cut, sources: Sequence[Source]) -> None:
+    classes = len(cut.backbone.labels)
+    for source in sources:
+        for label in source.labels:
+            if not 0 <= label < classes:
+                raise LibraryError(
+                    f"{source.identifier} has the label {label}, but {cut.backbone.name} has the classes 0 to "
+                    f"{classes - 1}: correct the labels."
+                )
+
+
+def _plan(cuts: Sequence[Cut], recipe: Recipe, visited: Sequence[Source]) -> str:
+    """Changes (hex) with all that decides the records of a library."""
+    device, batch = cuts[0].backbone.device.type, cuts[0].backbone.batch
+    content = hashlib.sha256(f"{store.SCHEMA} {SHARD} {torch.__version__} {device} {batch}".encode())
+    content.update(repr((asdict(recipe), sorted(cut.fingerprint for cut in cuts))).encode())
+    for source in visited:
+        content.update(repr((source.identifier, source.labels, source.stamp)).encode())
+    return content.hexdigest()
+
+
+def open_or_build(
+    cut: Cut, name: str = BUILT_IN, progress: Callable[[int, int], None] | None = None
+) -> Library:
     """Opens a library; the built-in one is made when it is missing, stale or damaged.
 
     Raises:
@@ -109,71 +360,44 @@ def open_or_build(cut: Cut, name: str = BUILT_IN, progress: Progress | None = No
     """
     if name != BUILT_IN:
         return store.open_library(cut, name)
-    with suppress(LibraryError):
-        return store.open_library(cut, name)
-    with _writable(), store.lock(cut, name):
-        with suppress(LibraryError):
-            return store.open_library(cut, name)
-        description = f"{_CROPS} crops of each of {len(images.SAMPLES)} sample photographs"
-        build(cut, name, built_in(), description, progress)
-        return store.open_library(cut, name)
-
-
-@contextmanager
-def _writable() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LibraryError(
-            f"The library cannot be written to {store.home()} ({error.strerror}): free space there, or set "
-            "EXPLORER_HOME to a folder that can be written."
-        ) from error
-
-
-def _read(chunk: Sequence[Source], cut: Cut, skipped: list[str]) -> Iterator[tuple[Source, Picture]]:
-    classes = len(cut.backbone.labels)
-    for source in chunk:
-        if source.label is not None and not 0 <= source.label < classes:
-            raise LibraryError(
-                f"{source.identifier} has the label {source.label}, but {cut.backbone.name} has the classes "
-                f"0 to {classes - 1}: correct the labels file."
-            )
-        try:
-            yield source, source.read()
-        except ImageError as error:
-            skipped.append(str(error))
+    info = store.find(cut, name)
+    if info is None or not intact(info):
+        report = progress or (lambda done, total: None)
+        build([cut], Recipe(name, BUILT_IN_SOURCE), built_in(), lambda done, total, _: report(done, total))
+    return store.open_library(cut, name)
 
 
 @torch.inference_mode()
-def records(cut: Cut, sources: tuple[Source, ...], pictures: tuple[Picture, ...]) -> Shard:
-    """What the network makes of pictures read from these sources; one forward pass for all."""
-    backbone = cut.backbone
-    inputs = torch.stack([backbone.preprocessing.tensor(picture) for picture in pictures])
-    raw = cut.trunk(inputs.to(backbone.device).contiguous(memory_format=torch.channels_last))
-    probabilities = cut.head(raw).softmax(1).cpu()
-    predicted = probabilities.argmax(1).tolist()
-    labels = [
-        guess if source.label is None else source.label
-        for source, guess in zip(sources, predicted, strict=True)
-    ]
-    return Shard(
-        tuple(source.identifier for source in sources),
-        tuple(picture.digest for picture in pictures),
-        cut.layer.to_maps(raw).half().cpu(),
-        probabilities,
-        torch.tensor(labels),
-        torch.stack([_thumbnail(image, backbone.preprocessing) for image in inputs]),
+def records(cuts: Sequence[Cut], read: Sequence[tuple[Source, Picture]]) -> list[Shard]:
+    """What the network makes of pictures at each of several layers; one forward pass for all of them.
+
+    Args:
+        read: at most as many sources, with their pictures, as the backbone is best given at once.
+    """
+    backbone = cuts[0].backbone
+    inputs = torch.stack([backbone.preprocessing.tensor(picture) for _, picture in read])
+    # A batch is always full, for a picture's activation is to be the same to the last bit whatever stands beside it.
+    full = torch.cat([inputs, inputs[-1:].expand(backbone.batch - len(inputs), -1, -1, -1)])
+    *raws, logits = backbone.tapped(tuple(cut.layer for cut in cuts))(
+        full.to(backbone.device).contiguous(memory_format=torch.channels_last)
     )
+    probabilities = logits[: len(read)].softmax(1).cpu()
+    labels = [_label(source, row) for (source, _), row in zip(read, probabilities, strict=True)]
+    thumbnails = torch.stack([thumbnail(image, backbone.preprocessing) for image in inputs])
+    return [
+        Shard(
+            tuple(source.identifier for source, _ in read),
+            tuple(picture.digest for _, picture in read),
+            cut.layer.to_maps(raw)[: len(read)].half().cpu(),
+            probabilities,
+            torch.tensor(labels),
+            thumbnails,
+        )
+        for cut, raw in zip(cuts, raws, strict=True)
+    ]
 
 
-def _thumbnail(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """What the network saw (3, H, W), small: (side, side, 3) uint8."""
-    small = torch.nn.functional.interpolate(image[None], (_THUMBNAIL, _THUMBNAIL), mode="area")[0]
-    return preprocessing.colours(small)
-
-
-def _crop(identifier: str, scale: float, x: float, y: float) -> Picture:
-    picture = images.sample(identifier)
-    side = round(scale * min(picture.width, picture.height))
-    left, top = round(x * (picture.width - side)), round(y * (picture.height - side))
-    return Picture(picture.name, picture.digest, picture.pixels[top : top + side, left : left + side])
+def _label(source: Source, probabilities: Tensor) -> int:
+    if not source.labels:
+        return int(probabilities.argmax())
+    return max(source.labels, key=lambda label: float(probabilities[label]))

@@ -11,8 +11,10 @@ from PIL import Image, ImageFilter
 from explorer import images
 from explorer.backbones import Cut
 from explorer.images import Picture
-from explorer.library.build import Progress, Source, records
-from explorer.library.store import Library, Shard, in_memory
+from explorer.library.build import records
+from explorer.library.shard import Shard
+from explorer.library.sources import Source
+from explorer.library.store import Library, in_memory
 
 ON_THE_FLY = "on-the-fly"
 _SHUFFLES = 8
@@ -23,7 +25,7 @@ _BORDER = 0.35
 SIZE = _SHUFFLES + 8 + 1 + len(images.SAMPLES)
 
 
-def from_picture(cut: Cut, picture: Picture, progress: Progress | None = None) -> Library:
+def from_picture(cut: Cut, picture: Picture, progress: Callable[[int, int], None] | None = None) -> Library:
     """The library of a picture: its tiles in random order, pieces of its border, itself blurred, and the samples.
 
     What no longer looks like the class to the network serves as a reference of it; what still does is left out, as
@@ -35,8 +37,8 @@ def from_picture(cut: Cut, picture: Picture, progress: Progress | None = None) -
     made = sources(picture)
     parts: list[Shard] = []
     for start in range(0, len(made), cut.backbone.batch):
-        chunk = tuple(made[start : start + cut.backbone.batch])
-        parts.append(records(cut, chunk, tuple(source.read() for source in chunk)))
+        chunk = made[start : start + cut.backbone.batch]
+        parts += records([cut], [(source, source.read()) for source in chunk])
         if progress is not None:
             progress(start + len(chunk), len(made))
     content = hashlib.sha256(f"{ON_THE_FLY} {picture.digest} {cut.fingerprint}".encode()).hexdigest()

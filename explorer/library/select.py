@@ -1,21 +1,52 @@
-"""Which records of a library serve as references for a class."""
+"""Which records of a library serve as references for a class, and in which order."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from explorer.backbones import Preprocessing
+from explorer.library.shard import marks, thumbnail
 from explorer.library.store import Library
 
-Rule = Literal["random", "lowest"]
+Rule = Literal["random", "lowest", "confident", "stratified", "nearest", "farthest", "medoids"]
 RULES: dict[Rule, str] = {
     "random": "Confident pictures of other classes with at most 0.01 % for the target, in seeded random order",
     "lowest": "Pictures of other classes, the lowest target probability first",
+    "confident": "Pictures of other classes that are recognised rightly, the most confident first",
+    "stratified": "As random, but one picture of each class in turn",
+    "nearest": "Pictures of other classes, the most alike to the network first",
+    "farthest": "Pictures of other classes, the least alike to the network first",
+    "medoids": "As random, but the middle of each of 30 clusters of the library first",
 }
+CONFIDENT = 0.8
 _WANTED = 30
-_CONFIDENT = 0.8
 _UNLIKELY = 1e-4
+_SAME = 20  # of the 256 bits of two marks, at most so many of which differ between near duplicates
+_BITS = torch.tensor([bin(byte).count("1") for byte in range(256)], dtype=torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What the selection must know of the explained picture.
+
+    Args:
+        digest: sha256 (hex) of its file.
+        mark: (32,) uint8, see ``marks``.
+        means: (K,), the mean of each channel of its activation over space.
+    """
+
+    digest: str
+    mark: Tensor
+    means: Tensor
+
+    @classmethod
+    def seen(cls, digest: str, image: Tensor, activation: Tensor, preprocessing: Preprocessing) -> "Subject":
+        """The picture that the network sees as ``image`` (3, H, W), which gives ``activation`` (K, h, w)."""
+        return cls(digest, marks(thumbnail(image, preprocessing)[None])[0], activation.mean((1, 2)).cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +56,7 @@ class Selection:
     Args:
         indices: (n,) into the library.
         qualified: how many meet the conditions of the random rule.
-        fallback: the random rule was asked for but fewer than 30 qualify, so the lowest stand in.
+        fallback: a rule was asked for that draws from those, but fewer than 30 qualify, so the lowest stand in.
     """
 
     indices: Tensor
@@ -34,29 +65,92 @@ class Selection:
 
 
 def select(
-    library: Library, target: int, *, rule: Rule = "random", seed: int = 0, exclude: str | None = None
+    library: Library,
+    target: int,
+    *,
+    rule: Rule = "random",
+    seed: int = 0,
+    subject: Subject | None = None,
 ) -> Selection:
     """Orders the records of other classes for use as references of a class.
 
-    The random rule is that of the predecessor of Libra-CAM (recognised rightly, with a probability of at
-    least 0.8, and at most 1e-4 for the target), drawn without replacement; what does not qualify follows, the
-    lowest target probability first. The lowest rule is that of its successor Contrast-CAT (UAI 2025).
+    The conditions of the random rule are those of the predecessor of Libra-CAM (recognised rightly, with a
+    probability of at least 0.8, and at most 1e-4 for the target), from which it draws without replacement, as the
+    stratified and the medoids rule do in their way; what does not qualify follows, the lowest target probability
+    first. The lowest rule is that of the successor Contrast-CAT (UAI 2025). Likeness is the cosine of the mean
+    activations.
 
     Args:
-        exclude: digest of the explained picture, which is never its own reference.
+        seed: of the random, stratified and medoids rules.
+        subject: the explained picture, which is never its own reference, nor are near duplicates of it. Without
+            one nearest and farthest are in the order of the library.
     """
     other = library.labels != target
-    if exclude is not None:
-        other &= torch.tensor([digest != exclude for digest in library.digests])
-    chances = library.probabilities[:, target]
-    confidence, predicted = library.probabilities.max(1)
-    qualifies = other & (predicted == library.labels) & (confidence >= _CONFIDENT) & (chances <= _UNLIKELY)
+    if subject is not None:
+        other &= torch.tensor([digest != subject.digest for digest in library.digests], dtype=torch.bool)
+        if library.marks is not None:
+            other &= _BITS[(library.marks ^ subject.mark).long()].sum(1) > _SAME
+    chances = library.chances(target)
+    right = other & (library.predicted == library.labels) & (library.confidence >= CONFIDENT)
+    qualifies = right & (chances <= _UNLIKELY)
     qualified = int(qualifies.sum())
     ascending = chances.argsort(stable=True)
     lowest = ascending[other[ascending]]
-    fallback = rule == "random" and qualified < _WANTED
+    draws = rule in ("random", "stratified", "medoids")
+    fallback = draws and qualified < _WANTED
     if rule == "lowest" or fallback:
         return Selection(lowest, qualified, fallback)
-    drawn = qualifies.nonzero()[:, 0]
-    drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed))]
-    return Selection(torch.cat([drawn, lowest[~qualifies[lowest]]]), qualified, False)
+    if rule in ("nearest", "farthest"):
+        alike = torch.zeros(len(library)) if subject is None else _likeness(library.means, subject.means)
+        return Selection(_ordered(other, -alike if rule == "nearest" else alike), qualified, False)
+    generator = torch.Generator().manual_seed(seed)
+    if rule == "confident":
+        first = _ordered(right, -library.confidence)
+    elif rule == "medoids":
+        first = _ordered(qualifies, _by_cluster(library, seed))
+    else:
+        drawn = qualifies.nonzero()[:, 0]
+        first = drawn[torch.randperm(len(drawn), generator=generator)]
+        if rule == "stratified":
+            first = first[_turns(library.labels[first]).argsort(stable=True)]
+    rest = torch.ones(len(library), dtype=torch.bool)
+    rest[first] = False
+    return Selection(torch.cat([first, lowest[rest[lowest]]]), qualified, False)
+
+
+def _ordered(chosen: Tensor, key: Tensor) -> Tensor:
+    """The chosen records (n,) bool by ascending key (n,)."""
+    ascending = key.argsort(stable=True)
+    return ascending[chosen[ascending]]
+
+
+def _likeness(means: Tensor, subject: Tensor) -> Tensor:
+    """(n,), the cosine of each row and the subject."""
+    return torch.nn.functional.cosine_similarity(means.float(), subject.float()[None], dim=1)
+
+
+def _turns(labels: Tensor) -> Tensor:
+    """How many of the same label stand before each (n,)."""
+    seen: dict[int, int] = {}
+    found = []
+    for label in labels.tolist():
+        seen[label] = seen.get(label, -1) + 1
+        found.append(seen[label])
+    return torch.tensor(found, dtype=torch.int64)
+
+
+@lru_cache(maxsize=8)
+def _by_cluster(library: Library, seed: int) -> Tensor:
+    """A key (n,) that puts the record nearest to the middle of each cluster first, then the second of each, ...;
+    of equal rank that of the largest cluster. Clusters are those of k-means of the mean activations."""
+    from sklearn.cluster import KMeans  # takes a second, and threads of its own
+
+    points = torch.nn.functional.normalize(library.means.float(), dim=1).numpy()
+    found = KMeans(min(_WANTED, len(points)), n_init=1, random_state=seed).fit(points)
+    distances = np.linalg.norm(points - found.cluster_centers_[found.labels_], axis=1)
+    order = torch.from_numpy(distances).argsort(stable=True)
+    labels = torch.from_numpy(found.labels_.astype(np.int64))
+    rank = torch.empty_like(order)
+    rank[order] = _turns(labels[order])
+    sizes = labels.bincount(minlength=_WANTED)
+    return rank.double() + 0.5 - sizes[labels].double() / (2 * len(points) + 1)

@@ -1,33 +1,35 @@
-"""Reference libraries on disk: safetensors shards with an index, written whole or not at all."""
+"""Reference libraries on disk: a folder for each, in which an index names every file by its content.
+
+The index is what makes the files a library; it is replaced at once, so a reader finds the former library or the new
+one, and whatever no index names is what an unfinished build has left.
+"""
 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock
 from platformdirs import user_cache_path
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from explorer.backbones import Cut
-from explorer.errors import ExplorerError
+from explorer.library.shard import File, LibraryError, Rows, Shard, Stored, checks, replace_file, write
 
-SCHEMA = 2
-_INDEX = "index.json"
+SCHEMA = 3
+INDEX = "index.json"
+JOURNAL = "build.jsonl"
+_USED = "used"
 _ATTEMPTS = 3  # to open a library that may be replaced meanwhile
-
-
-class LibraryError(ExplorerError):
-    """A library that is missing, damaged or of another backbone; the sentence gives the remedy."""
+_FILE = re.compile(r"(records|classes|means|shard)-[0-9a-f]{32}\.safetensors")
+_TABLES = ("records", "classes", "means")
 
 
 def home() -> Path:
@@ -36,45 +38,15 @@ def home() -> Path:
     return Path(override) if override else user_cache_path("cam-explorer")
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """Some records of a library.
-
-    Args:
-        ids: a name for each record, unique in the library.
-        digests: sha256 (hex) of the source picture's file.
-        activations: (n, K, h, w) float16, at the library's layer.
-        probabilities: (n, C) float32.
-        labels: (n,) int64, the class of the picture; the predicted one where none was given.
-        thumbnails: (n, side, side, 3) uint8, what the network saw.
-    """
-
-    ids: tuple[str, ...]
-    digests: tuple[str, ...]
-    activations: Tensor
-    probabilities: Tensor
-    labels: Tensor
-    thumbnails: Tensor
-
-    @classmethod
-    def merged(cls, shards: Iterable["Shard"]) -> "Shard":
-        parts = list(shards)
-        return cls(
-            tuple(identifier for part in parts for identifier in part.ids),
-            tuple(digest for part in parts for digest in part.digests),
-            *(
-                torch.cat([getattr(part, name) for part in parts])
-                for name in ("activations", "probabilities", "labels", "thumbnails")
-            ),
-        )
-
-
 @dataclass(frozen=True)
 class LibraryInfo:
     """The index of a library.
 
-    ``space`` is the fingerprint of weights, layer and preprocessing in which its activations live,
-    ``fingerprint`` that of its content. ``skipped`` lists unreadable files with the reason.
+    ``space`` is the fingerprint of weights, layer and preprocessing in which its activations live, ``fingerprint``
+    that of its content, whatever the files it is spread over. ``plan`` is that of what it was built from and how;
+    "" for a library that was put together of others. ``skipped`` lists unreadable files with the reason.
+    ``files`` are the three tables and the shards, ``created`` and ``used`` the times of writing and of the last use, in
+    seconds since 1970, that the file system tells.
     """
 
     name: str
@@ -82,176 +54,287 @@ class LibraryInfo:
     layer: str
     space: str
     source: str
-    created: str
     records: int
     classes: int
-    bytes: int
     fingerprint: str
-    shards: tuple[tuple[str, str], ...]
+    plan: str
+    files: tuple[File, ...]
     skipped: tuple[str, ...] = ()
     schema: int = SCHEMA
+    created: float = field(default=0.0, compare=False)
+    used: float = field(default=0.0, compare=False)
 
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
 
-_TYPES = {field: kind for field, kind in LibraryInfo.__annotations__.items() if kind in (str, int)}
+    @property
+    def shards(self) -> tuple[File, ...]:
+        return self.files[len(_TABLES) :]
+
+    @property
+    def last_use(self) -> float:
+        """When it was last used, or made, in seconds since 1970."""
+        return max(self.created, self.used)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return _folder(self.space, self.name)
 
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """An opened library. Activations stay on disk, memory-mapped, and are read by record."""
+    """An opened library of n records, in the order of their ids. Activations stay on disk and are read by record.
+
+    Args:
+        labels: (n,) int64; ``predicted`` (n,) int64 and ``confidence`` (n,) float32 are the network's first choice.
+        marks: (n, 32) uint8, see ``marks``; None where records may look like the explained picture.
+    """
 
     info: LibraryInfo
     ids: tuple[str, ...]
     digests: tuple[str, ...]
-    probabilities: Tensor
     labels: Tensor
-    thumbnails: Tensor
-    _handles: tuple[Any, ...]
-    _starts: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    marks: Tensor | None
+    _classes: Rows
+    _means: Callable[[], Tensor]
+    _places: Tensor
+    _activations: Sequence[Rows]
+    _thumbnails: Sequence[Rows]
+    _checks: Tensor | None = None
+    _class_checks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def chances(self, target: int) -> Tensor:
+        """(n,) float32, the probability of a class on every record.
+
+        Raises:
+            LibraryError: what is on disk is not what was written.
+        """
+        found = self._classes[target]
+        if self._class_checks is not None and not torch.equal(checks([found])[0], self._class_checks[target]):
+            raise self._damaged(self.info.files[1].name)
+        return found
+
     def activations(self, indices: Tensor) -> Tensor:
-        """(n, K, h, w) float16 of these records, in this order."""
-        shards = torch.searchsorted(self._starts, indices, right=True) - 1
-        rows = indices - self._starts[shards]
-        slices = [handle.get_slice("activations") for handle in self._handles]
-        return torch.stack(
-            [slices[shard][row] for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)]
+        """(n, K, h, w) float16 of these records, in this order.
+
+        Raises:
+            LibraryError: what is on disk is not what was written.
+        """
+        found = self._rows(self._activations, indices)
+        if self._checks is not None:
+            wrong = (checks(found) != self._checks[indices]).any(1).nonzero()
+            if len(wrong):
+                shard = int(self._places[indices[wrong[0, 0]], 0])
+                raise self._damaged(self.info.shards[shard].name)
+        return torch.stack(found)
+
+    def thumbnail(self, index: int) -> Tensor:
+        """(side, side, 3) uint8, what the network saw of a record."""
+        return self._rows(self._thumbnails, torch.tensor([index]))[0]
+
+    @cached_property
+    def means(self) -> Tensor:
+        """(n, K) float16, the mean of each channel over space.
+
+        Raises:
+            LibraryError: what is on disk is not what was written.
+        """
+        return self._means()
+
+    def _rows(self, shards: Sequence[Rows], indices: Tensor) -> list[Tensor]:
+        return [shards[shard][row] for shard, row in self._places[indices].tolist()]
+
+    def _damaged(self, file: str) -> LibraryError:
+        return LibraryError(
+            f"The library {self.info.name!r} is damaged: {file} does not hold what was written. Build it again, which "
+            "mends the damaged files alone."
         )
 
 
-class _Memory:
-    """Stands for an opened shard."""
-
-    def __init__(self, activations: Tensor) -> None:
-        self._activations = activations
-
-    def get_slice(self, _: str) -> Tensor:
-        return self._activations
-
-
 def in_memory(cut: Cut, name: str, source: str, fingerprint: str, shard: Shard) -> Library:
-    """A library that is not stored."""
+    """A library that is not stored, whose records may look like the picture that they were made for."""
     info = LibraryInfo(
         name,
         cut.backbone.name,
         cut.layer.name,
         cut.fingerprint,
         source,
-        created="",
-        records=len(shard.ids),
+        records=len(shard),
         classes=len(shard.labels.unique()),
-        bytes=shard.activations.nbytes,
         fingerprint=fingerprint,
-        shards=(),
+        plan="",
+        files=(),
     )
+    confidence, predicted = shard.probabilities.max(1)
+    places = torch.stack([torch.zeros(len(shard), dtype=torch.int64), torch.arange(len(shard))], 1)
     return Library(
         info,
         shard.ids,
         shard.digests,
-        shard.probabilities,
         shard.labels,
-        shard.thumbnails,
-        (_Memory(shard.activations),),
-        torch.tensor([0]),
+        predicted,
+        confidence,
+        None,
+        shard.probabilities.T,
+        lambda: shard.tensors()["means"],
+        places,
+        (shard.activations,),
+        (shard.thumbnails,),
     )
 
 
-def lock(cut: Cut, name: str) -> FileLock:
-    """Held while a library is built; the thread that holds it may take it again."""
-    target = _folder(cut.fingerprint, name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{target}.lock", is_singleton=True)
+def folder_of(cut: Cut, name: str) -> Path:
+    """Where a library of this name is, or would be."""
+    return _folder(cut.fingerprint, name)
 
 
 @contextmanager
-def writing(cut: Cut, name: str, source: str, created: str, skipped: list[str]) -> Iterator["ShardWriter"]:
-    """Writes a library into a folder of its own, which takes its place when all is written.
+def writing(folder: Path) -> Iterator[None]:
+    """One writer at a time for each library; the thread that holds its lock may take it again.
 
-    One builder at a time for each library; an interrupted build leaves the former library as it was.
+    Raises:
+        LibraryError: the folder cannot be written, or the disk is full.
     """
-    target = _folder(cut.fingerprint, name)
-    with lock(cut, name):
-        for abandoned in target.parent.glob(f".{target.name}-*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        former = scratch / "former"
-        try:
-            writer = ShardWriter(scratch)
-            yield writer
-            info = writer.index(cut, name, source, created, skipped)
-            (scratch / _INDEX).write_text(json.dumps(asdict(info), indent=1))
-            with suppress(FileNotFoundError):
-                target.rename(former := target.with_name(f".{target.name}-former"))
-            scratch.replace(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-            shutil.rmtree(former, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock"), is_singleton=True):
+            yield
+            with suppress(OSError):  # of a library that came to nothing
+                folder.rmdir()
+    except OSError as error:
+        raise LibraryError(
+            f"The library cannot be written to {home()} ({error.strerror}): free space there, or set EXPLORER_HOME to "
+            "a folder that can be written."
+        ) from error
 
 
-class ShardWriter:
-    """Collects the shards of one library in a folder."""
+def publish(info: LibraryInfo) -> LibraryInfo:
+    """Makes the files in a library's folder the library; to be called while it is being written.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shards: list[tuple[str, str]] = []
-        self._classes: set[int] = set()
-        self._records = 0
-        self._bytes = 0
+    Args:
+        info: its ``files`` are the shards alone; records that are there twice are left out.
+    """
+    folder = info.folder
+    tables, records, classes, fingerprint = _tables(folder, info.files, info.space)
+    return put(
+        replace(info, files=(*tables, *info.files), records=records, classes=classes, fingerprint=fingerprint)
+    )
 
-    def add(self, shard: Shard) -> None:
-        path = self._folder / f"shard-{len(self._shards):05d}.safetensors"
-        tensors = {
-            "activations": shard.activations.contiguous(),
-            "probabilities": shard.probabilities.contiguous(),
-            "labels": shard.labels.contiguous(),
-            "thumbnails": shard.thumbnails.contiguous(),
-        }
-        # One entry: safetensors writes several in any order, and equal shards are to be equal files.
-        save_file(tensors, path, {"records": json.dumps({"ids": shard.ids, "digests": shard.digests})})
-        self._shards.append((path.name, _sha256(path)))
-        self._classes.update(shard.labels.tolist())
-        self._records += len(shard.ids)
-        self._bytes += path.stat().st_size
 
-    def index(self, cut: Cut, name: str, source: str, created: str, skipped: list[str]) -> LibraryInfo:
-        if not self._records:
-            reasons = f" The first problem: {skipped[0]}" if skipped else ""
-            raise LibraryError(
-                f"The library {name!r} would be empty: {source} holds no readable picture.{reasons}"
-            )
-        content = " ".join([str(SCHEMA), cut.fingerprint, *(digest for _, digest in self._shards)])
-        return LibraryInfo(
-            name=name,
-            backbone=cut.backbone.name,
-            layer=cut.layer.name,
-            space=cut.fingerprint,
-            source=source,
-            created=created,
-            records=self._records,
-            classes=len(self._classes),
-            bytes=self._bytes,
-            fingerprint=hashlib.sha256(content.encode()).hexdigest(),
-            shards=tuple(self._shards),
-            skipped=tuple(skipped),
+def put(info: LibraryInfo) -> LibraryInfo:
+    """Makes an index that of its folder, in which all its files are; to be called while it is being written."""
+    entries = {key: value for key, value in asdict(info).items() if key not in ("created", "used")}
+    replace_file(info.folder / INDEX, json.dumps(entries, indent=1).encode())
+    sweep(info.folder, {file.name for file in info.files})
+    found = read_index(info.folder)
+    assert found is not None
+    return found
+
+
+def sweep(folder: Path, keep: set[str]) -> None:
+    """Removes the files of a library that are not among these, and what interrupted writing has left of any."""
+    for path in folder.glob("*.safetensors*"):
+        if path.name not in keep:
+            with suppress(OSError):  # another process may have it open where that forbids removal
+                path.unlink()
+
+
+def _tables(folder: Path, shards: Sequence[File], space: str) -> tuple[list[File], int, int, str]:
+    """The tables over all records of shards, how many records and classes there are, and their fingerprint."""
+    stored = [Stored(folder / shard.name) for shard in shards]
+    rows = [
+        (identifier, digest, number, row)
+        for number, shard in enumerate(stored)
+        for row, (identifier, digest) in enumerate(
+            zip(shard.names("ids"), shard.names("digests"), strict=True)
         )
+    ]
+
+    def column(name: str) -> list[Tensor]:
+        return [shard.tensor(name) for shard in stored]
+
+    marked, sums, given = torch.cat(column("marks")), torch.cat(column("checks")), torch.cat(column("labels"))
+
+    def rank(index: int) -> tuple[str, str, int, bytes]:
+        return (*rows[index][:2], int(given[index]), sums[index].numpy().tobytes())
+
+    first: dict[tuple[str, bytes], int] = {}
+    for index in sorted(range(len(rows)), key=rank):
+        first.setdefault((rows[index][1], marked[index].numpy().tobytes()), index)
+    order = torch.tensor(list(first.values()))
+    kept = [rows[index] for index in first.values()]
+    ids = _distinct(kept)
+    labels, sums = given[order], sums[order]
+    probabilities = torch.cat(column("probabilities"))[order]
+    confidence, predicted = probabilities.max(1)
+    probabilities = probabilities.T.contiguous()
+    columns = {
+        "labels": labels,
+        "predicted": predicted,
+        "confidence": confidence,
+        "marks": marked[order],
+        "checks": sums,
+        "places": torch.tensor([[number, row] for _, _, number, row in kept]),
+        "class_checks": checks(probabilities),
+    }
+    names = {"ids": ids, "digests": [digest for _, digest, _, _ in kept]}
+    content = hashlib.sha256(f"{SCHEMA} {space}".encode())
+    for identifier, digest, label, check in zip(ids, names["digests"], labels.tolist(), sums, strict=True):
+        content.update(repr((identifier, digest, label, check.numpy().tobytes())).encode())
+    content.update(columns["class_checks"].numpy().tobytes())
+    tables = [
+        write(folder, "records", columns, names),
+        write(folder, "classes", {"probabilities": probabilities}, {}),
+        write(folder, "means", {"means": torch.cat(column("means"))[order]}, {}),
+    ]
+    return tables, len(kept), len(labels.unique()), content.hexdigest()
+
+
+def _distinct(rows: Sequence[tuple[str, str, int, int]]) -> list[str]:
+    """The ids, with the beginning of the digest where another picture has the same."""
+    times: dict[str, int] = {}
+    for identifier, *_ in rows:
+        times[identifier] = times.get(identifier, 0) + 1
+    return [
+        identifier if times[identifier] == 1 else f"{identifier} ({digest[:8]})"
+        for identifier, digest, *_ in rows
+    ]
 
 
 def open_library(cut: Cut, name: str) -> Library:
-    """Opens a library after checking every shard against the index.
+    """Opens a library. Its tables are read, its activations are not; what is read of them later is checked then.
 
     Raises:
         LibraryError: there is none of this name for this backbone and layer, or it is damaged.
     """
+    problem: LibraryError | None = None
     for _ in range(_ATTEMPTS):
         info = find(cut, name)
-        library = _open(info, _folder(cut.fingerprint, name)) if info is not None else None
-        if library is not None:
+        if info is None:
+            break
+        try:
+            library = _open(info)
+        except LibraryError as error:
+            problem = error
+        else:
+            touch(info)
             return library
     where = f"{cut.backbone.name} at {cut.layer.name}"
-    if (_folder(cut.fingerprint, name) / _INDEX).exists():
-        raise LibraryError(f"The library {name!r} for {where} is damaged: build it again.")
+    folder = folder_of(cut, name)
+    if problem is not None or (folder / INDEX).exists():
+        reason = str(problem) if problem else f"{INDEX} cannot be read."
+        raise LibraryError(f"The library {name!r} for {where} is damaged: build it again. {reason}")
+    if (folder / JOURNAL).exists():
+        raise LibraryError(
+            f"The library {name!r} for {where} is not finished: go on with the `library build` that began it."
+        )
     others = sorted({info.name for info in installed() if info.space == cut.fingerprint})
     known = f" There are: {', '.join(others)}." if others else ""
     raise LibraryError(
@@ -262,40 +345,48 @@ def open_library(cut: Cut, name: str) -> Library:
 
 def find(cut: Cut, name: str) -> LibraryInfo | None:
     """The index of a library, if it is there and sound."""
-    return _read_index(_folder(cut.fingerprint, name) / _INDEX)
+    return read_index(folder_of(cut, name))
 
 
-def _open(info: LibraryInfo, folder: Path) -> Library | None:
-    """The library in a folder; None if it is damaged or has just been replaced."""
-    shards, handles = [], []
-    try:
-        for file, digest in info.shards:
-            if _sha256(folder / file) != digest:
-                return None
-            handle = safe_open(folder / file, framework="pt")
-            handles.append(handle)
-            records = json.loads(handle.metadata()["records"])
-            tensors = (handle.get_tensor(key) for key in ("probabilities", "labels", "thumbnails"))
-            shards.append(Shard(tuple(records["ids"]), tuple(records["digests"]), torch.empty(0), *tensors))
-    except (OSError, SafetensorError):
-        return None
-    whole = Shard.merged(shards)
-    sizes = torch.tensor([0, *(len(shard.ids) for shard in shards)])
+def touch(info: LibraryInfo) -> None:
+    """Notes that a library is in use."""
+    with suppress(OSError):  # it may lie where nothing can be written
+        (info.folder / _USED).touch()
+
+
+def _open(info: LibraryInfo) -> Library:
+    folder = info.folder
+    for file in info.files:
+        if not file.intact(folder, whole=file.kind == "records"):
+            raise LibraryError(f"{file.name} is missing or not what was written.")
+    table, classes, means, *shards = (Stored(folder / file.name) for file in info.files)
+
+    def read_means() -> Tensor:
+        if not info.files[2].intact(folder, whole=True):
+            raise LibraryError(f"{info.files[2].name} is not what was written: build the library again.")
+        return means.tensor("means")
+
     return Library(
         info,
-        whole.ids,
-        whole.digests,
-        whole.probabilities,
-        whole.labels,
-        whole.thumbnails,
-        tuple(handles),
-        sizes.cumsum(0)[:-1],
+        table.names("ids"),
+        table.names("digests"),
+        table.tensor("labels"),
+        table.tensor("predicted"),
+        table.tensor("confidence"),
+        table.tensor("marks"),
+        classes.rows("probabilities"),
+        read_means,
+        table.tensor("places"),
+        [shard.rows("activations") for shard in shards],
+        [shard.rows("thumbnails") for shard in shards],
+        table.tensor("checks"),
+        table.tensor("class_checks"),
     )
 
 
 def installed() -> list[LibraryInfo]:
     """The index of every library in the home, by backbone, layer and name."""
-    found = (_read_index(path) for path in (home() / "libraries").glob(f"*/{_INDEX}"))
+    found = (read_index(path.parent) for path in (home() / "libraries").glob(f"*/{INDEX}"))
     return sorted((info for info in found if info), key=lambda info: (info.backbone, info.layer, info.name))
 
 
@@ -304,20 +395,50 @@ def _folder(space: str, name: str) -> Path:
     return home() / "libraries" / key
 
 
-def _read_index(path: Path) -> LibraryInfo | None:
-    """The index in a file; None if it is missing, of another schema, or not what this module writes."""
+def read_index(folder: Path) -> LibraryInfo | None:
+    """The index in a folder; None if it is missing, of another schema, or not what this module writes."""
+    path = folder / INDEX
     try:
-        entries = json.loads(path.read_text())
-        shards = tuple((str(file), str(digest)) for file, digest in entries["shards"])
-        skipped = tuple(str(reason) for reason in entries["skipped"])
-        info = LibraryInfo(**{**entries, "shards": shards, "skipped": skipped})
+        info = parse_index(path.read_bytes())
+        info = replace(info, created=path.stat().st_mtime)
+        with suppress(OSError):
+            info = replace(info, used=(folder / _USED).stat().st_mtime)
+        return info
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    typed = all(isinstance(getattr(info, field), kind) for field, kind in _TYPES.items())
-    sound = typed and info.schema == SCHEMA and shards and all(Path(file).name == file for file, _ in shards)
-    return info if sound else None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def parse_index(text: bytes) -> LibraryInfo:
+    """The index in a file's bytes.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is not what this module writes.
+    """
+    entries: Mapping[str, Any] = json.loads(text)
+    files = tuple(File(**file) for file in entries["files"])
+    info = LibraryInfo(**{**entries, "files": files, "skipped": tuple(map(str, entries["skipped"]))})
+    kinds = [file.kind for file in files]
+    sound = (
+        info.schema == SCHEMA
+        and all(type(getattr(info, name)) is str for name in _TEXTS)
+        and all(type(value) is int and value > 0 for value in (info.records, info.classes))
+        and all(
+            _FILE.fullmatch(file.name) and file.name.endswith(f"-{file.sha256[:32]}.safetensors")
+            for file in files
+        )
+        and all(type(file.bytes) is int and file.bytes > 0 for file in files)
+        and kinds[: len(_TABLES)] == list(_TABLES)
+        and set(kinds[len(_TABLES) :]) == {"shard"}
+        and is_name(info.name)
+    )
+    if not sound:
+        raise ValueError("not an index")
+    return info
+
+
+_TEXTS = ("name", "backbone", "layer", "space", "source", "fingerprint", "plan")
+
+
+def is_name(name: str) -> bool:
+    """Whether a library can be called so: 1 to 60 printable characters."""
+    return bool(name.strip()) and len(name) <= 60 and name.isprintable()

@@ -8,10 +8,10 @@ from typing import Any
 from pandas import DataFrame
 
 from explorer.compute import Engine, Progress
+from explorer.dataset import Entry
 from explorer.evaluation import (
     Column,
     Configuration,
-    Entry,
     Outcome,
     as_markdown,
     as_table,

@@ -17,10 +17,11 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import images
 from explorer.backbones import Layer
 from explorer.compute import BACKGROUND, Engine, Job, State
+from explorer.dataset import Entry
+from explorer.dataset.archive import TABLES
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
-from explorer.evaluation import Configuration, Entry, Pace, Summary, describe, evaluate, passes, shelf
-from explorer.evaluation.archive import TABLES
+from explorer.evaluation import Configuration, Pace, Summary, describe, evaluate, passes, shelf
 from explorer.evaluation.shelf import Kept, Source
 from explorer.evaluation.summary import VARIANTS, Score
 from explorer.evaluation.tables import heading, percent, spread

@@ -85,10 +85,10 @@ def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
     entries = list(zip(used.indices.tolist(), used.gains.tolist(), used.kept.tolist(), strict=True))
     if len(entries) > _SHOWN:
         st.caption(f"The first {_SHOWN} of {len(entries)} are shown.")
-    items = []
+    items, chances = [], library.chances(explanation.target)
     for index, gain, kept in entries[:_SHOWN]:
         label = row.prediction.labels[int(library.labels[index])]
-        chance = float(library.probabilities[index, explanation.target])
+        chance = float(chances[index])
         verdict = "kept" if kept else "rejected"
         items.append(
             Item(
@@ -104,4 +104,4 @@ def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
 
 @lru_cache(maxsize=512)
 def _thumbnail(library: Library, index: int) -> bytes:
-    return jpeg(Image.fromarray(library.thumbnails[index].numpy()), 96)
+    return jpeg(Image.fromarray(library.thumbnail(index).numpy()), 96)

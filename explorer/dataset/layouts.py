@@ -1,4 +1,4 @@
-"""Data sets for evaluation: pictures on disk with their classes and where the objects are, in the usual layouts."""
+"""Data sets: pictures on disk with their classes and where the objects are, in the usual layouts."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,9 +11,9 @@ from scipy.io import loadmat
 from timm.data import ImageNetInfo
 
 from explorer import images
+from explorer.dataset.table import read_labels, read_table
 from explorer.errors import ExplorerError, first_line
 from explorer.images import ImageError
-from explorer.library import read_labels, read_table
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car"),
@@ -28,7 +28,7 @@ Corners = tuple[float, float, float, float]
 
 
 class DatasetError(ExplorerError):
-    """Pictures, labels or boxes that cannot be evaluated; the sentence names the file and the remedy."""
+    """Pictures, labels or boxes that cannot be used; the sentence names the file and the remedy."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures decoded by other processes, ahead of the one that evaluates them."""
+"""Pictures decoded by other processes, ahead of the one that uses them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from threading import Thread
 from torch.utils.data import DataLoader, Dataset
 
 from explorer import images
-from explorer.evaluation.dataset import Entry
+from explorer.dataset.layouts import Entry
 from explorer.images import ImageError, Picture
 
 

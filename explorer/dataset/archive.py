@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from explorer import images
-from explorer.evaluation.dataset import DatasetError
+from explorer.dataset.layouts import DatasetError
 
 MAX_MEMBERS = 5000
 MAX_UNPACKED = 200 * 2**20  # bytes

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from explorer.library.store import LibraryError
+from explorer.errors import ExplorerError
 
 T = TypeVar("T")
 Row = dict[str, str]
 
 
-class TableError(LibraryError):
+class TableError(ExplorerError):
     """A CSV file that cannot be read as what it was given for; the sentence says what it must hold."""
 
 

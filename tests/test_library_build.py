@@ -1,0 +1,576 @@
+"""Libraries built, interrupted, built at once, put together, given away and thrown away."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_library import EIGHT, but, hand_made, toy_backbone
+
+from explorer import library as libraries
+from explorer.dataset import Entry, open_dataset
+from explorer.images import load, sample
+from explorer.library import (
+    LibraryError,
+    Recipe,
+    Subject,
+    build,
+    check,
+    delete,
+    export,
+    forget,
+    from_entries,
+    from_pictures,
+    installed,
+    marks,
+    merge,
+    open_library,
+    select,
+    take_in,
+    textures,
+    tidy,
+    unfinished,
+)
+from explorer.library import shard as shards
+
+RECIPE = Recipe("mine", "folder")
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return toy_backbone().cut()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """200 small pictures of noise, of which two are copies and one is cut short."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for number in range(200):
+        coarse = generator.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((40, 40)).save(folder / f"{number:03}.png")
+    for copy, original in ((150, 3), (151, 149)):
+        (folder / f"{copy}.png").write_bytes((folder / f"{original:03}.png").read_bytes())
+    (folder / "060.png").write_bytes((folder / "060.png").read_bytes()[:60])
+    return folder
+
+
+def sources_of(cut, folder, labels=None):
+    return from_entries(open_dataset(folder, classes=cut.backbone.labels, labels=labels))
+
+
+def content(home):
+    """Every file but locks and notes of use, by its place in the home."""
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and path.suffix != ".lock" and path.name != "used"
+    }
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+sys.path[:0] = sys.argv[3:]
+from test_library_build import RECIPE, sources_of
+from test_library import toy_backbone
+from explorer.library import build
+torch.set_num_threads(1)
+folder, photos, moments = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(0)
+backbone = toy_backbone()
+cuts = [backbone.cut(layer.name) for layer in backbone.layers[-2:]]
+sources = sources_of(cuts[0], photos)
+backbone.tapped(tuple(cut.layer for cut in cuts))
+
+def attempt(home):
+    os.environ["EXPLORER_HOME"] = str(home)
+    child = os.fork()
+    if not child:
+        build(cuts, RECIPE, sources)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+assert os.waitpid(attempt(folder / "undisturbed"), 0)[1] == 0
+usual = time.monotonic() - began
+killed = rounds = 0
+while killed < 50:
+    rounds += 1
+    home = folder / f"killed {rounds}"
+    while True:
+        child = attempt(home)
+        time.sleep(moments.uniform(0, usual / 3))
+        os.kill(child, signal.SIGKILL)
+        if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+            break
+        killed += 1
+        if killed % 7 == 0:
+            assert os.waitpid(attempt(home), 0)[1] == 0
+            break
+    assert os.waitpid(attempt(home), 0)[1] == 0
+print(rounds)
+"""
+
+
+def test_killed_at_fifty_moments_it_ends_with_the_same_files(photos, tmp_path):
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(photos), str(here), str(here.parent)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = content(tmp_path / "undisturbed")
+    assert len([name for name in expected if "shard" in name]) == 2 * 4
+    for number in range(1, int(done.stdout) + 1):
+        assert content(tmp_path / f"killed {number}") == expected
+
+
+@pytest.mark.parametrize("after", range(1, 9))
+def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(home, toy, photos, monkeypatch, after):
+    sources, written = sources_of(toy, photos), []
+
+    def full(descriptor):
+        written.append(descriptor)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.os, "fsync", full)
+        with pytest.raises(LibraryError, match=r"No space left on device.*EXPLORER_HOME"):
+            build([toy], RECIPE, sources)
+    assert not installed()
+    with pytest.raises(LibraryError, match="is not finished: go on"):
+        open_library(toy, "mine")
+    [info] = build([toy], RECIPE, sources)
+    check(info)
+    resumed = content(home)
+    delete(info)
+    build([toy], RECIPE, sources)
+    assert content(home) == resumed
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path, toy, photos, monkeypatch):
+    place = tmp_path / "file"
+    place.write_text("no folder")
+    monkeypatch.setenv("EXPLORER_HOME", str(place))
+    with pytest.raises(LibraryError, match=r"cannot be written to .*file .*EXPLORER_HOME"):
+        build([toy], RECIPE, sources_of(toy, photos))
+
+
+def test_two_builders_and_a_reader_at_once(home, toy, photos, tmp_path):
+    """A former library serves until the new one is whole, and both builders end with that one."""
+    former = from_entries([Entry("a", photos / "000.png"), Entry("b", photos / "001.png")])
+    build([toy], RECIPE, former)
+    old = open_library(toy, "mine").activations(torch.arange(2))
+    sources, seen, failures = sources_of(toy, photos), set(), []
+    finished = threading.Event()
+
+    def read():
+        while not finished.is_set():
+            try:
+                library = open_library(toy, "mine")
+                found = library.activations(torch.arange(2))
+                seen.add((len(library), found.numpy().tobytes()))
+            except LibraryError as error:
+                failures.append(error)
+
+    script = (
+        "from test_library_build import *; cut = toy_backbone().cut(); "
+        "build([cut], RECIPE, sources_of(cut, Path(sys.argv[1])))"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        builders = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(photos)], env={**os.environ, "PYTHONPATH": paths}
+            )
+            for _ in range(2)
+        ]
+        assert [builder.wait() for builder in builders] == [0, 0]
+    finally:
+        finished.set()
+        reader.join()
+    assert not failures
+    library = open_library(toy, "mine")
+    check(library.info)
+    new = library.activations(torch.arange(2))
+    assert seen <= {(2, old.numpy().tobytes()), (197, new.numpy().tobytes())}
+    build([toy], Recipe("other", "folder"), sources)
+    assert open_library(toy, "other").info.fingerprint == library.info.fingerprint
+
+
+def test_what_stands_in_a_library(home, toy, photos):
+    [info] = build([toy], RECIPE, sources_of(toy, photos))
+    library = open_library(toy, "mine")
+    assert info.records == len(library) == 200 - 2 - 1
+    assert list(library.ids) == sorted(library.ids)
+    assert {"150.png", "151.png", "060.png"}.isdisjoint(library.ids)
+    assert [reason.split()[0] for reason in info.skipped] == ['"060.png"']
+    for index in (0, 100, 196):
+        image = toy.backbone.preprocessing.tensor(load(photos / library.ids[index]))
+        raw = toy.trunk(image[None].double().float())[0]
+        [found] = library.activations(torch.tensor([index]))
+        assert found.float().numpy() == pytest.approx(raw.numpy(), rel=1e-3, abs=1e-5)
+        assert library.means[index].numpy() == pytest.approx(raw.mean((1, 2)).numpy(), rel=1e-3, abs=1e-5)
+        chances = toy.head(raw[None]).softmax(1)[0]
+        assert [float(library.chances(c)[index]) for c in range(3)] == pytest.approx(
+            chances.tolist(), abs=1e-6
+        )
+
+
+def test_one_pass_fills_several_layers(home, photos):
+    backbone = toy_backbone()
+    cuts = [backbone.cut(layer.name) for layer in backbone.layers]
+    passes = []
+    backbone._traced.register_forward_hook(lambda *_: passes.append(1))
+    infos = build(cuts, RECIPE, sources_of(cuts[0], photos))
+    assert not passes
+    assert [info.layer for info in infos] == [layer.name for layer in backbone.layers]
+    for cut in cuts:
+        alone = toy_backbone().cut(cut.layer.name)
+        together = open_library(cut, "mine")
+        assert together.activations(torch.arange(3)).shape[1:] == (
+            cut.layer.channels,
+            cut.layer.height,
+            cut.layer.width,
+        )
+        build([alone], Recipe("alone", "folder"), sources_of(alone, photos))
+        assert open_library(alone, "alone").info.fingerprint == together.info.fingerprint
+
+
+def guesses(cut, photos):
+    """(class, probability) of every picture, by its name."""
+    found = {}
+    for path in sorted(photos.glob("*.png")):
+        if path.name != "060.png":
+            image = cut.backbone.preprocessing.tensor(load(path))
+            chance, guess = cut.backbone(image[None]).softmax(1)[0].max(0)
+            found[path.name] = (int(guess), float(chance))
+    return found
+
+
+class TestChoice:
+    """Which pictures a recipe takes."""
+
+    def test_at_most_so_many_of_a_class_and_in_all(self, home, toy, photos):
+        sources, told = sources_of(toy, photos), guesses(toy, photos)
+        build([toy], Recipe("few", "folder", per_class=5), sources)
+        library = open_library(toy, "few")
+        assert max(library.labels.bincount().tolist()) == 5
+        first = [name for name, (guess, _) in told.items() if guess == int(library.labels[0])][:5]
+        assert [
+            i for i, label in zip(library.ids, library.labels, strict=True) if label == library.labels[0]
+        ] == first
+        build([toy], Recipe("drawn", "folder", size=10), sources)
+        drawn = open_library(toy, "drawn")
+        assert len(drawn) == 10
+        assert drawn.ids != tuple(sorted(told))[:10]
+
+    def test_balanced_shares_are_equal(self, home, toy, photos, tmp_path):
+        labels = tmp_path / "labels.csv"
+        rows = [
+            f"{path.name},{0 if number < 150 else number % 3}"
+            for number, path in enumerate(sorted(photos.iterdir()))
+        ]
+        labels.write_text("\n".join(["file,class_index", *rows]))
+        build([toy], Recipe("mine", "folder", size=30, balanced=True), sources_of(toy, photos, labels))
+        assert open_library(toy, "mine").labels.bincount().tolist() == [10, 10, 10]
+
+    def test_confident_and_right(self, home, photos, tmp_path):
+        sure = toy_backbone()
+        with torch.no_grad():
+            sure.graph.get_parameter("6.weight").mul_(40)
+        cut, told = sure.cut(), guesses(sure.cut(), photos)
+        labels = tmp_path / "labels.csv"
+        rows = [f"{name},{number % 3}" for number, name in enumerate(told)]
+        labels.write_text("\n".join(["file,class_index", *rows]))
+        build([cut], Recipe("mine", "folder", keep="confident"), sources_of(cut, photos, labels))
+        expected = {
+            name
+            for number, (name, (guess, chance)) in enumerate(told.items())
+            if guess == number % 3 and chance >= 0.8
+        }
+        for copy, original in (("150.png", "003.png"), ("151.png", "149.png")):
+            if original in expected:
+                expected.discard(copy)
+        assert 5 < len(expected) < 100
+        assert set(open_library(cut, "mine").ids) == expected
+
+    def test_of_several_classes_the_most_probable_counts(self, home, toy, photos):
+        told = guesses(toy, photos)
+        entries = [Entry(name, photos / name, (0, 1)) for name in list(told)[:20]]
+        build([toy], RECIPE, from_entries(entries))
+        library = open_library(toy, "mine")
+        assert (
+            library.labels.tolist()
+            == torch.stack([library.chances(0), library.chances(1)]).argmax(0).tolist()
+        )
+
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [({"size": -1}, "negative"), ({"balanced": True}, "needs a size"), ({"name": ""}, "name")],
+    )
+    def test_wrong_recipes_are_refused(self, wrong, words):
+        with pytest.raises(LibraryError, match=words):
+            Recipe(**{"name": "mine", "source": "folder", **wrong})
+
+    def test_pictures_at_hand_and_textures(self, home, toy):
+        pictures = [sample("coffee"), sample("china"), sample("coffee")]
+        build([toy], RECIPE, from_pictures(pictures))
+        assert len(open_library(toy, "mine")) == 2
+        build([toy], Recipe("textures", "textures"), textures(20))
+        library = open_library(toy, "textures")
+        assert len(library) == 20
+
+    def test_given_up(self, home, toy, photos):
+        def stop(done, total, written):
+            if done > 100:
+                raise InterruptedError
+
+        with pytest.raises(LibraryError):
+            build([toy], RECIPE, sources_of(toy, photos), stop)
+        assert unfinished(toy, "mine")
+        forget(toy, "mine")
+        assert not unfinished(toy, "mine")
+        assert not content(home)
+
+
+def parts_of(cut, photos, count):
+    """The pictures built as so many libraries, as different machines would."""
+    sources = sources_of(cut, photos)
+    return [
+        build([cut], Recipe(f"part {number}", "folder"), sources[number::count])[0] for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_merged_of_parts_in_any_order_it_is_the_same(home, toy, photos, count):
+    [whole] = build([toy], RECIPE, sources_of(toy, photos))
+    parts = parts_of(toy, photos, count)
+    for name, order in (("forward", parts), ("backward", parts[::-1]), ("twice", parts + parts[:1])):
+        merged = merge(order, Recipe(name, "merged"))
+        assert merged.fingerprint == whole.fingerprint
+        check(merged)
+        library, expected = open_library(toy, name), open_library(toy, "mine")
+        assert library.ids == expected.ids
+        subject = replace(but("none"), means=torch.ones(5))
+        for rule in libraries.RULES:
+            chosen = select(library, 1, rule=rule, seed=3, subject=subject).indices
+            assert torch.equal(chosen, select(expected, 1, rule=rule, seed=3, subject=subject).indices)
+            assert torch.equal(library.activations(chosen), expected.activations(chosen))
+    for part in parts:
+        delete(part)
+    check(merged)
+
+
+def test_only_what_belongs_together_is_merged(home, toy, photos):
+    [one] = build([toy], RECIPE, textures(5))
+    other = toy_backbone(seed=1).cut()
+    [two] = build([other], RECIPE, textures(5))
+    with pytest.raises(LibraryError, match="merge libraries of one backbone and layer"):
+        merge([one, two], Recipe("both", "merged"))
+    (one.folder / one.shards[0].name).write_bytes(b"x")
+    with pytest.raises(LibraryError, match=rf"{one.shards[0].name} does not hold what was written"):
+        merge([one], Recipe("both", "merged"))
+
+
+def exported(info):
+    file = io.BytesIO()
+    export(info, file)
+    return file
+
+
+def test_given_away_and_taken_in(home, toy, photos, tmp_path, monkeypatch):
+    [info] = build([toy], RECIPE, textures(5))
+    file = exported(info)
+    assert exported(info).getvalue() == file.getvalue()
+    assert take_in(file) == info
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path / "elsewhere"))
+    assert take_in(file) == info
+    check(info)
+    expected = {name: data for name, data in content(home).items() if "jsonl" not in name}
+    assert content(tmp_path / "elsewhere") == expected
+    assert take_in(file, "another").fingerprint == info.fingerprint
+    build([toy], Recipe("longer", "textures"), textures(6))
+    with pytest.raises(LibraryError, match=r"Another library 'longer'.*another name"):
+        take_in(file, "longer")
+    with pytest.raises(LibraryError, match="over the limit of 0 MB"):
+        take_in(file, "yet another", limit=1000)
+
+
+def rezipped(file, change):
+    """A ZIP file of which the members (name: bytes) are changed."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return made
+
+
+def edit(**entries):
+    def change(members):
+        members["index.json"] = json.dumps(json.loads(members["index.json"]) | entries).encode()
+
+    return change
+
+
+def damage(members):
+    name = next(name for name in members if name.startswith("shard"))
+    members[name] = members[name][:-1] + b"?"
+
+
+FORGED = {
+    "a bit of a shard": damage,
+    "no index": lambda members: members.pop("index.json"),
+    "a shard missing": lambda members: members.pop(next(name for name in members if "shard" in name)),
+    "an index of nonsense": lambda members: members.update({"index.json": b"[]"}),
+    "a name with a bell": edit(name="a\x07"),
+    "another schema": edit(schema=1),
+    "a path": edit(files=[{"name": "../records-x.safetensors", "sha256": "0" * 64, "bytes": 5}]),
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_a_forged_file_is_refused_and_leaves_nothing(home, toy, tmp_path, monkeypatch, change):
+    [info] = build([toy], RECIPE, textures(5))
+    file = rezipped(exported(info), change)
+    place = tmp_path / "elsewhere"
+    monkeypatch.setenv("EXPLORER_HOME", str(place))
+    with pytest.raises(LibraryError, match="no library that this version can read, or it is damaged"):
+        take_in(file)
+    assert not content(place) if place.exists() else True
+    assert not installed()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"\x89PNG not a library" * 100])
+def test_no_zip_file_is_refused(home, data):
+    with pytest.raises(LibraryError, match="no library that this version can read"):
+        take_in(io.BytesIO(data))
+
+
+def test_the_least_recently_used_go_first_and_never_one_in_use(home, toy, monkeypatch):
+    made = {
+        name: build([toy], Recipe(name, "textures"), textures(5))[0]
+        for name in ("old", "used", "older", "new")
+    }
+    for name, age in (("old", 5000), ("used", 5), ("older", 9000), ("new", 7000)):
+        for file in ("index.json", "used"):
+            path = made[name].folder / file
+            path.touch()
+            os.utime(path, (time.time() - age,) * 2)
+    size = made["new"].bytes
+    monkeypatch.setenv("EXPLORER_LIBRARY_GB", str(3.5 * size / 1e9))
+    assert [info.name for info in tidy(made["new"])] == ["older"]
+    monkeypatch.setenv("EXPLORER_LIBRARY_GB", str(0.5 * size / 1e9))
+    assert [info.name for info in tidy(made["new"])] == ["old"]
+    assert [info.name for info in installed()] == ["new", "used"]
+    for wrong in ("much", "-1", "0"):
+        monkeypatch.setenv("EXPLORER_LIBRARY_GB", wrong)
+        with pytest.raises(LibraryError, match="EXPLORER_LIBRARY_GB is"):
+            tidy(made["new"])
+
+
+@pytest.fixture(scope="module")
+def library():
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 8, 300)
+    chances = np.full((300, 8), 1e-5, np.float32)
+    chances[np.arange(300), labels] = generator.choice([0.7, 0.8, 0.9, 0.95, 0.99], 300)
+    chances[:, 0] = np.where(labels == 0, chances[:, 0], generator.choice([1e-6, 9e-5, 1e-3, 0.1], 300))
+    activations = torch.from_numpy(generator.normal(size=(300, 6, 2, 2))).half()
+    return hand_made(chances, labels, activations=activations)
+
+
+class TestRules:
+    """The selection rules, against loops over records of given numbers."""
+
+    @staticmethod
+    def usable(library, limit):
+        return [
+            row
+            for row in range(len(library))
+            if library.labels[row] != 0
+            and library.confidence[row] >= 0.8
+            and library.chances(0)[row] <= limit
+        ]
+
+    def test_the_most_confident_first(self, library):
+        rows = self.usable(library, 1)
+        found = select(library, 0, rule="confident").indices.tolist()
+        assert sorted(found[: len(rows)]) == rows
+        confidences = library.confidence[found[: len(rows)]].tolist()
+        assert confidences == sorted(confidences, reverse=True)
+        assert sorted(found) == [row for row in range(300) if library.labels[row] != 0]
+
+    def test_one_of_each_class_in_turn(self, library):
+        rows = self.usable(library, np.float32(1e-4))
+        found = select(library, 0, rule="stratified", seed=4).indices.tolist()[: len(rows)]
+        assert sorted(found) == rows
+        labels = library.labels[found].tolist()
+        classes = len(set(labels))
+        assert set(labels[:classes]) == set(labels[classes : 2 * classes]) == set(labels)
+        assert found != select(library, 0, rule="stratified", seed=5).indices.tolist()[: len(rows)]
+
+    @pytest.mark.parametrize(("rule", "sign"), [("nearest", -1), ("farthest", 1)])
+    def test_by_likeness(self, library, rule, sign):
+        point = np.random.default_rng(2).normal(size=6)
+        means = library._activations[0].double().mean((2, 3)).half().double().numpy()
+        cosine = means @ point / np.linalg.norm(means, axis=1) / np.linalg.norm(point)
+        expected = [row for row in np.argsort(sign * cosine, kind="stable") if library.labels[row] != 0]
+        subject = Subject("none", torch.zeros(32, dtype=torch.uint8), torch.from_numpy(point))
+        assert select(library, 0, rule=rule, subject=subject).indices.tolist() == expected
+
+    def test_the_middle_of_clusters_first(self, library):
+        """Thirty heaps of which each has one record exactly in its middle."""
+        generator = np.random.default_rng(3)
+        middles = np.eye(30)[np.arange(120) % 30]
+        noise = generator.normal(scale=0.05, size=(120, 30)) * (np.arange(120) >= 30)[:, None]
+        noise[60:90] = -noise[30:60] - noise[90:]
+        chances = np.tile(np.float32([1e-6, 0.9]), (120, 1))
+        heaps = hand_made(
+            chances, np.ones(120, int), activations=torch.from_numpy(middles + noise)[:, :, None, None].half()
+        )
+        found = select(heaps, 0, rule="medoids").indices.tolist()
+        assert sorted(found) == list(range(120))
+        assert {row % 30 for row in found[:30]} == set(range(30))
+        assert sorted(found[:30]) == list(range(30))
+
+    def test_near_duplicates_are_no_references(self, home, toy, tmp_path):
+        picture = sample("chelsea").image
+        picture.resize((300, 200)).save(tmp_path / "small.jpg", quality=70)
+        picture.point(lambda value: min(255, int(value * 1.1))).save(tmp_path / "light.png")
+        picture.rotate(90).save(tmp_path / "turned.png")
+        for name in ("coffee", "rocket"):
+            sample(name).image.save(tmp_path / f"{name}.png")
+        backbone = toy_backbone(preprocessing=replace(EIGHT, resize=64, crop=(64, 64)))
+        cut = backbone.cut()
+        build([cut], RECIPE, sources_of(cut, tmp_path))
+        library = open_library(cut, "mine")
+        library = replace(library, labels=torch.ones(len(library), dtype=torch.int64))
+        image = backbone.preprocessing.tensor(sample("chelsea"))
+        subject = Subject.seen("another digest", image, cut.trunk(image[None])[0], backbone.preprocessing)
+        chosen = select(library, 0, rule="lowest", subject=subject).indices.tolist()
+        assert sorted(library.ids[index] for index in chosen) == ["coffee.png", "rocket.png", "turned.png"]
+
+
+def test_marks_are_the_signs_of_differences():
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 16, 17, 3), np.uint8))
+    grey = picture[0].double().mean(2).numpy()
+    bits = np.unpackbits(marks(picture)[0].numpy()).reshape(16, 16)
+    assert np.array_equal(bits, grey[:, :-1] > grey[:, 1:])
