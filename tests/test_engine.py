@@ -9,7 +9,7 @@ import torch
 from explorer import METRICS, Engine, ExplorerError, Picture, Probe, Request, calibrate, cut_map, sample
 from explorer.compute import Service, State
 from explorer.compute.engine import all_references
-from explorer.library import select
+from explorer.library import Subject, select
 from explorer.methods import find
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
@@ -47,7 +47,8 @@ def test_an_explanation_is_that_of_the_parts_put_together_by_hand(engine, name):
     probe = Probe(backbone.cut(), backbone.preprocessing.tensor(picture))
     target = int(probe.logits.argmax())
     library = engine.library(backbone.cut(), "built-in")
-    references = library.activations(select(library, target, exclude=picture.digest).indices)
+    subject = Subject.seen(picture.digest, probe.image, probe.activation, backbone.preprocessing)
+    references = library.activations(select(library, target, subject=subject).indices)
     attribution = request.method(probe, target, references)
     curve = calibrate(probe, attribution.saliency, target)
     torch.testing.assert_close(explanation.attribution.saliency, attribution.saliency, atol=1e-6, rtol=0)

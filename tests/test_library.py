@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +38,7 @@ from explorer.library.on_the_fly import sources
 from explorer.library.shard import Shard
 from explorer.library.store import in_memory
 
+building = import_module("explorer.library.build")
 EIGHT = Preprocessing(8, (8, 8), "bilinear", (0.5,) * 3, (0.25,) * 3)
 
 
@@ -63,6 +65,7 @@ def pristine(tmp_path_factory, lite0):
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXPLORER_HOME", str(folder))
+        patch.setattr(building, "SHARD", 64)  # so that there are two
         library = open_or_build(lite0.cut(), progress=lambda *step: steps.append(step))
     return SimpleNamespace(home=folder, library=library, steps=steps)
 

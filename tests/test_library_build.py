@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_library import EIGHT, but, hand_made, toy_backbone
+from test_library import EIGHT, building, but, hand_made, toy_backbone
 
 from explorer import library as libraries
 from explorer.dataset import Entry, open_dataset
@@ -45,6 +45,12 @@ from explorer.library import (
 from explorer.library import shard as shards
 
 RECIPE = Recipe("mine", "folder")
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    """So that a toy library has several."""
+    monkeypatch.setattr(building, "SHARD", 64)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +91,10 @@ from pathlib import Path
 import torch
 sys.path[:0] = sys.argv[3:]
 from test_library_build import RECIPE, sources_of
-from test_library import toy_backbone
+from test_library import building, toy_backbone
 from explorer.library import build
 torch.set_num_threads(1)
+building.SHARD = 64
 folder, photos, moments = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(0)
 backbone = toy_backbone()
 cuts = [backbone.cut(layer.name) for layer in backbone.layers[-2:]]

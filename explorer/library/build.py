@@ -24,7 +24,7 @@ from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
 from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
 
 BUILT_IN = "built-in"
-SHARD = 64  # sources that a shard is made of
+SHARD = 256  # sources that a shard is made of
 _READERS = 2
 
 Keep = Literal["all", "confident"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,9 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 class Stored:
-    """A file of a library, memory-mapped; it stays readable when it is deleted meanwhile.
+    """A file of a library, opened; it stays readable when it is deleted meanwhile.
+
+    It is read by row and not mapped: of a mapped file far more than the rows in use stays in memory.
 
     Raises:
         LibraryError: it is missing or no safetensors file.
@@ -168,19 +171,49 @@ class Stored:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._handle = safe_open(path, framework="pt")
-            self._names = (self._handle.metadata() or {}).get("names", "{}")
+            with safe_open(path, framework="pt"):  # which checks that the header fits the file
+                self._file = path.open("rb")
+            length = int.from_bytes(self._file.read(8), "little")
+            self._header = json.loads(self._file.read(length))
         except (OSError, SafetensorError) as error:
             raise LibraryError(f"{path.name} is missing or damaged: build the library again.") from error
+        self._start, self._lock = 8 + length, threading.Lock()
 
     def names(self, key: str) -> tuple[str, ...]:
-        return tuple(map(str, json.loads(self._names)[key]))
+        return tuple(map(str, json.loads(self._header["__metadata__"]["names"])[key]))
 
     def tensor(self, key: str) -> Tensor:
-        return self._handle.get_tensor(key)
+        entry = self._header[key]
+        first, last = entry["data_offsets"]
+        return self._read(first, last - first, entry["dtype"]).reshape(entry["shape"])
 
     def rows(self, key: str) -> Rows:
-        return self._handle.get_slice(key)
+        return _StoredRows(self, key)
+
+    def row(self, key: str, index: int) -> Tensor:
+        entry = self._header[key]
+        count, *shape = entry["shape"]
+        first, last = entry["data_offsets"]
+        length = (last - first) // count
+        return self._read(first + index * length, length, entry["dtype"]).reshape(shape)
+
+    def _read(self, first: int, length: int, kind: str) -> Tensor:
+        with self._lock:
+            self._file.seek(self._start + first)
+            data = bytearray(self._file.read(length))
+        return torch.frombuffer(data, dtype=_TYPES[kind])
+
+
+@dataclass(frozen=True)
+class _StoredRows:
+    file: Stored
+    key: str
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.file.row(self.key, index)
+
+
+_TYPES = {"F16": torch.float16, "F32": torch.float32, "I64": torch.int64, "U8": torch.uint8}
 
 
 def _sha256(path: Path) -> str:
