@@ -349,9 +349,10 @@ class TestChoice:
 
         with pytest.raises(LibraryError):
             build([toy], RECIPE, sources_of(toy, photos), stop)
-        assert unfinished(toy, "mine")
-        forget(toy, "mine")
-        assert not unfinished(toy, "mine")
+        [begun] = unfinished()
+        assert (begun.name, begun.layer, begun.pictures) == ("mine", toy.layer.name, 200)
+        forget(begun)
+        assert not unfinished()
         assert not content(home)
 
 

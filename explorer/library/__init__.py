@@ -1,10 +1,21 @@
 """Reference libraries: build, store, select, keep."""
 
-from explorer.library.build import BUILT_IN, Keep, Recipe, build, forget, intact, open_or_build, unfinished
+from explorer.library.build import (
+    BUILT_IN,
+    Keep,
+    Recipe,
+    Unfinished,
+    build,
+    forget,
+    intact,
+    open_or_build,
+    unfinished,
+)
 from explorer.library.keep import budget, check, delete, tidy
 from explorer.library.merge import merge
 from explorer.library.on_the_fly import ON_THE_FLY, from_picture
 from explorer.library.on_the_fly import SIZE as ON_THE_FLY_SIZE
+from explorer.library.overview import Plane, Tally, common, plane, tally
 from explorer.library.select import RULES, Rule, Selection, Subject, select
 from explorer.library.shard import LibraryError, marks
 from explorer.library.sources import Source, from_entries, from_pictures, textures
@@ -21,14 +32,18 @@ __all__ = [
     "Library",
     "LibraryError",
     "LibraryInfo",
+    "Plane",
     "Recipe",
     "Rule",
     "Selection",
     "Source",
     "Subject",
+    "Tally",
+    "Unfinished",
     "budget",
     "build",
     "check",
+    "common",
     "delete",
     "export",
     "find_library",
@@ -43,8 +58,10 @@ __all__ = [
     "merge",
     "open_library",
     "open_or_build",
+    "plane",
     "select",
     "take_in",
+    "tally",
     "textures",
     "tidy",
     "touch",

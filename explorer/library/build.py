@@ -24,7 +24,7 @@ from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
 from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
 
 BUILT_IN = "built-in"
-SHARD = 256  # sources that a shard is made of
+SHARD = 128  # sources that a shard is made of
 _READERS = 2
 
 Keep = Literal["all", "confident"]
@@ -118,6 +118,25 @@ class _Chosen:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """A build that has begun, as the first line of its journal says.
+
+    Args:
+        space: see ``LibraryInfo``.
+        plan: changes with all that decides the records.
+        pictures: how many are to be visited.
+    """
+
+    name: str
+    backbone: str
+    layer: str
+    space: str
+    source: str
+    plan: str
+    pictures: int
+
+
+@dataclass(frozen=True)
 class _Line:
     """A line of a build's journal: what came of the next ``SHARD`` sources."""
 
@@ -128,12 +147,13 @@ class _Line:
 class _Journal:
     """The journal of a build in a library's folder. What is damaged of an earlier one, and all after it, is dropped."""
 
-    def __init__(self, folder: Path, plan: str) -> None:
-        self._path, self._plan, self.folder = folder / JOURNAL, plan, folder
+    def __init__(self, head: "Unfinished") -> None:
+        self.folder = store.folder(head.space, head.name)
+        self._path, self._head = self.folder / JOURNAL, head
         self.lines: list[_Line] = []
         with suppress(OSError, ValueError, TypeError, KeyError):
-            head, *rest = self._path.read_bytes().split(b"\n")
-            if json.loads(head) == {"plan": plan}:
+            first, *rest = self._path.read_bytes().split(b"\n")
+            if Unfinished(**json.loads(first)) == head:
                 self.lines = list(self._read(rest[:-1]))
 
     def _read(self, texts: Sequence[bytes]) -> Iterator[_Line]:
@@ -148,7 +168,7 @@ class _Journal:
     def begin(self, count: int) -> None:
         """Goes on after so many lines."""
         self.lines = self.lines[:count]
-        text = [{"plan": self._plan}, *(asdict(line) for line in self.lines)]
+        text = [asdict(self._head), *(asdict(line) for line in self.lines)]
         replace_file(self._path, b"".join(json.dumps(line).encode() + b"\n" for line in text))
 
     def append(self, line: _Line) -> None:
@@ -181,15 +201,20 @@ def build(
     _check_labels(cuts[0], sources)
     visited = recipe.order(sources)
     plan = _plan(cuts, recipe, visited)
-    folders = [folder_of(cut, recipe.name) for cut in cuts]
+    heads = [
+        Unfinished(
+            recipe.name, cut.backbone.name, cut.layer.name, cut.fingerprint, recipe.source, plan, len(visited)
+        )
+        for cut in cuts
+    ]
     with ExitStack() as held:
-        for folder in sorted(folders):
+        for folder in sorted(folder_of(cut, recipe.name) for cut in cuts):
             held.enter_context(store.writing(folder))
-        former = [store.read_index(folder) for folder in folders]
+        former = [store.find(cut, recipe.name) for cut in cuts]
         finished = [info for info in former if info and info.plan == plan and intact(info)]
         if len(finished) == len(cuts):
             return finished
-        journals = [_Journal(folder, plan) for folder in folders]
+        journals = [_Journal(head) for head in heads]
         known = min(len(journal.lines) for journal in journals)
         for info, journal in zip(former, journals, strict=True):
             journal.begin(known)
@@ -205,26 +230,26 @@ def intact(info: LibraryInfo) -> bool:
     return all(file.intact(info.folder, whole=True) for file in info.files)
 
 
-def forget(cut: Cut, name: str) -> None:
+def unfinished() -> list[Unfinished]:
+    """The builds that have begun and that no finished library came of, by name; some may be going on."""
+    found = []
+    for path in (store.home() / "libraries").glob(f"*/{JOURNAL}"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            with path.open("rb") as file:
+                begun = Unfinished(**json.loads(file.readline()))
+            finished = store.read_index(path.parent)
+            if finished is None or finished.plan != begun.plan:
+                found.append(begun)
+    return sorted(found, key=lambda begun: (begun.name, begun.backbone, begun.layer))
+
+
+def forget(begun: Unfinished) -> None:
     """Gives up an unfinished build; a finished library of this name stays as it is."""
-    folder = folder_of(cut, name)
-    if not folder.exists():
-        return
+    folder = store.folder(begun.space, begun.name)
     with store.writing(folder):
         finished = store.read_index(folder)
         (folder / JOURNAL).unlink(missing_ok=True)
         store.sweep(folder, {file.name for file in finished.files} if finished else set())
-
-
-def unfinished(cut: Cut, name: str) -> bool:
-    """Whether a build of this name has begun that no finished library came of."""
-    folder = folder_of(cut, name)
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        with (folder / JOURNAL).open("rb") as file:
-            plan = json.loads(file.readline())["plan"]
-        finished = store.read_index(folder)
-        return finished is None or finished.plan != plan
-    return False
 
 
 def _visit(

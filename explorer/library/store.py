@@ -80,7 +80,7 @@ class LibraryInfo:
     @property
     def folder(self) -> Path:
         """Where its files are."""
-        return _folder(self.space, self.name)
+        return folder(self.space, self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +190,15 @@ def in_memory(cut: Cut, name: str, source: str, fingerprint: str, shard: Shard) 
     )
 
 
+def folder(space: str, name: str) -> Path:
+    """Where a library of this name in a space is, or would be."""
+    key = hashlib.sha256(f"{SCHEMA} {space} {name}".encode(errors="surrogateescape")).hexdigest()[:32]
+    return home() / "libraries" / key
+
+
 def folder_of(cut: Cut, name: str) -> Path:
     """Where a library of this name is, or would be."""
-    return _folder(cut.fingerprint, name)
+    return folder(cut.fingerprint, name)
 
 
 @contextmanager
@@ -388,11 +394,6 @@ def installed() -> list[LibraryInfo]:
     """The index of every library in the home, by backbone, layer and name."""
     found = (read_index(path.parent) for path in (home() / "libraries").glob(f"*/{INDEX}"))
     return sorted((info for info in found if info), key=lambda info: (info.backbone, info.layer, info.name))
-
-
-def _folder(space: str, name: str) -> Path:
-    key = hashlib.sha256(f"{SCHEMA} {space} {name}".encode(errors="surrogateescape")).hexdigest()[:32]
-    return home() / "libraries" / key
 
 
 def read_index(folder: Path) -> LibraryInfo | None:
