@@ -265,7 +265,7 @@ def test_stop_and_go_on(visit, monkeypatch):
     app = visit("evaluate", methods="fake-cam,random", samples="chelsea,coffee,rocket,china")
     button(app, "Run").click()
     app.run()
-    job = app.session_state["evaluating"]
+    job = app.session_state["lasting evaluation"]
     while not measured:
         assert not job.wait(0.01)
     button(app, "Stop").click()

@@ -19,7 +19,7 @@ from explorer.library.overview import Plane, Tally, common, plane, tally
 from explorer.library.select import RULES, Rule, Selection, Subject, select
 from explorer.library.shard import LibraryError, marks
 from explorer.library.sources import Source, from_entries, from_pictures, textures
-from explorer.library.store import Library, LibraryInfo, home, installed, open_library, touch
+from explorer.library.store import Library, LibraryInfo, home, installed, open_library, opened, touch
 from explorer.library.store import find as find_library
 from explorer.library.transfer import export, take_in
 
@@ -58,6 +58,7 @@ __all__ = [
     "merge",
     "open_library",
     "open_or_build",
+    "opened",
     "plane",
     "select",
     "take_in",

@@ -326,7 +326,7 @@ def open_library(cut: Cut, name: str) -> Library:
         if info is None:
             break
         try:
-            library = _open(info)
+            library = opened(info)
         except LibraryError as error:
             problem = error
         else:
@@ -360,7 +360,12 @@ def touch(info: LibraryInfo) -> None:
         (info.folder / _USED).touch()
 
 
-def _open(info: LibraryInfo) -> Library:
+def opened(info: LibraryInfo) -> Library:
+    """The library that an index is of.
+
+    Raises:
+        LibraryError: a file of it is missing or damaged.
+    """
     folder = info.folder
     for file in info.files:
         if not file.intact(folder, whole=file.kind == "records"):

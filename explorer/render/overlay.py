@@ -1,6 +1,7 @@
 """A map over its photograph as a picture file."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,4 +77,16 @@ def jpeg(image: Image.Image, longest: int) -> bytes:
 def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def contact_sheet(thumbnails: Sequence[NDArray[np.uint8]], side: int, columns: int) -> bytes:
+    """Thumbnails (h, w, 3) as one JPEG, row by row, each reduced to a square of so many pixels."""
+    rows = -(-len(thumbnails) // columns)
+    sheet = Image.new("RGB", (columns * side, max(1, rows) * side))
+    for number, thumbnail in enumerate(thumbnails):
+        small = Image.fromarray(thumbnail).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2)
+        sheet.paste(small, (number % columns * side, number // columns * side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

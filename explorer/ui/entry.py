@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.ui import compare, evaluate, faithfulness, lab
+from explorer.ui import compare, evaluate, faithfulness, lab, libraries
 from explorer.ui.canvas import Look, look_bar
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
@@ -22,6 +22,7 @@ def run() -> None:
         st.Page(lambda: compare.show(choice, _look()), title="Compare", url_path="compare", default=True),
         st.Page(lambda: lab.show(choice, _look()), title="Libra lab", url_path="lab"),
         st.Page(lambda: faithfulness.show(choice), title="Faithfulness", url_path="faithfulness"),
+        st.Page(lambda: libraries.show(choice), title="Libraries", url_path="libraries"),
         st.Page(lambda: evaluate.show(choice), title="Evaluate", url_path="evaluate"),
     ]
     page = st.navigation(pages, position="top")

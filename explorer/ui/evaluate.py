@@ -1,11 +1,8 @@
 """The Evaluate page: the chosen methods measured over many pictures, and evaluations made before."""
 
-import hashlib
 import html
 import json
-import math
-import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +11,8 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer import images
 from explorer.backbones import Layer
 from explorer.compute import BACKGROUND, Engine, Job, State
-from explorer.dataset import Entry
-from explorer.dataset.archive import TABLES
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Pace, Summary, describe, evaluate, passes, shelf
@@ -33,11 +27,11 @@ from explorer.ui import command
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.live import follow, report
+from explorer.ui.pictures import PAGE, picked
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import evaluating, service, waiter
+from explorer.ui.state import lasting, service, start, stop, waiter
 from explorer.ui.view import bound, one_of, selected, view
 
-_PAGE, _ZIP, _SET = "page", "zip", "set:"
 _NONE = "none"
 _FILES = {
     "report.html": "text/html",
@@ -72,13 +66,13 @@ def show(choice: Choice) -> None:
     )
     columns = st.columns(4)
     with columns[0]:
-        job = _pictures(choice)
+        job = picked("data", choice)
     layers = board.watch(choice.layers())
     if choice.undefined is not None:
         board.watch(choice.undefined)
     source, pixels = (board.watch(job).result or (None, 0)) if job is not None else (None, 0)
     configuration, baseline = _configuration(choice, source, columns[1:])
-    report(board, choice, pictures=view().values.get("data") == _PAGE)
+    report(board, choice, pictures=view().values.get("data") == PAGE)
     ready = source is not None and bool(layers.result and configuration.methods and configuration.metrics)
     if source is not None and layers.result and ready:
         _cost(source, configuration, layers.result, pixels)
@@ -90,87 +84,11 @@ def show(choice: Choice) -> None:
 
 def _turn_to_what_is_finished() -> None:
     """Shows the evaluation that has just been made."""
-    job = evaluating()
+    job = lasting("evaluation")
     if job is not None and job.state is State.DONE:
         view().values["evaluation"] = job.result
         st.session_state.pop("widget evaluation", None)
-        st.session_state.pop("evaluating")
-
-
-def _pictures(choice: Choice) -> Job[tuple[Source, int]] | None:
-    """The pictures to be evaluated and how many pixels the network sees of each; None while none are chosen."""
-    sets = _data_sets()
-    titles = {_PAGE: "Those in the sidebar", **{_SET + name: f"Data set {name}" for name in sets}}
-    titles[_ZIP] = "A ZIP file"
-    chosen = selected(
-        "data",
-        _PAGE,
-        list(titles),
-        label="Pictures",
-        format_func=lambda name: titles[name],
-        help="Those chosen in the sidebar, a data set of this server, or a ZIP file of your own.",
-    )
-    if not sets:
-        st.caption("A folder inside the one that EXPLORER_DATA names on the server is a data set here.")
-    if chosen == _PAGE:
-        if not (choice.samples or choice.uploads):
-            return None
-        digests = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in choice.uploads)
-        return _open(choice, (*choice.samples, *digests), lambda _: _of_the_page(choice))
-    if chosen == _ZIP:
-        file = st.file_uploader(
-            "ZIP file",
-            type="zip",
-            help="Pictures, or a folder of them for each class; labels.csv (columns file, class_index) and boxes.csv "
-            "(file, x0, y0, x1, y1) are used. They stay on this server with the results.",
-        )
-        if file is None:
-            return None
-        data, name = file.getvalue(), file.name
-        return _open(
-            choice,
-            (name, hashlib.sha256(data).hexdigest()),
-            lambda classes: shelf.from_archive(data, name, classes),
-        )
-    path = sets[chosen.removeprefix(_SET)]
-    with os.scandir(path) as inside:
-        inner = [Path(one) for one in inside if one.is_dir() or one.name in TABLES]
-    changed = max(one.stat().st_mtime_ns for one in (path, *inner))
-    return _open(choice, (chosen, changed), lambda classes: shelf.from_folder(path, classes))
-
-
-def _data_sets() -> dict[str, Path]:
-    """By name, the folders that the operator provides."""
-    folder = os.environ.get("EXPLORER_DATA")
-    if not folder or not Path(folder).is_dir():
-        return {}
-    return {path.name: path for path in sorted(Path(folder).iterdir()) if path.is_dir()}
-
-
-def _open(
-    choice: Choice, key: tuple[Hashable, ...], source: Callable[[tuple[str, ...]], Source]
-) -> Job[tuple[Source, int]]:
-    """The pictures that ``source`` finds for a backbone's labels."""
-    name = choice.request.backbone
-
-    def work(engine: Engine, job: Job[tuple[Source, int]]) -> tuple[Source, int]:
-        backbone = engine.backbone(name, job)
-        job.begin("Looking for pictures")
-        return source(backbone.labels), math.prod(backbone.preprocessing.crop)
-
-    return service().run(("pictures", name, *key), work, waiter())
-
-
-def _of_the_page(choice: Choice) -> Source:
-    """The pictures chosen in the sidebar, each once; an upload is stored only when it is evaluated."""
-    paths = {name: images.sample_path(name) for name in choice.samples}
-    for name, data in choice.uploads:
-        path = shelf.picture_path(data)
-        if path not in paths.values():
-            paths[f"{name} ({path.name[:8]})" if name in paths else name] = path
-    content = hashlib.sha256(repr([(name, path.name) for name, path in paths.items()]).encode())
-    title = ", ".join(list(paths)[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-    return Source(title, content.hexdigest(), tuple(Entry(name, path) for name, path in paths.items()))
+        stop("evaluation")
 
 
 def _configuration(
@@ -249,7 +167,7 @@ def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer],
 
 
 def _buttons(choice: Choice, source: Source | None, configuration: Configuration, baseline: str) -> None:
-    job = evaluating()
+    job = lasting("evaluation")
     busy = job is not None and not job.settled
     with st.container(horizontal=True):
         st.button(
@@ -263,7 +181,8 @@ def _buttons(choice: Choice, source: Source | None, configuration: Configuration
         st.button(
             "Stop",
             disabled=not busy,
-            on_click=lambda: st.session_state.pop("evaluating", None),
+            on_click=stop,
+            args=("evaluation",),
             help="What is measured is kept: Run goes on from there.",
         )
     if job is not None and job.error is not None:
@@ -295,14 +214,7 @@ def _run(choice: Choice, source: Source, configuration: Configuration, baseline:
 
     key = ("evaluation", source.identity, configuration, baseline)
 
-    def ask() -> Job[str]:
-        return service().run(key, work, waiter(), priority=BACKGROUND)
-
-    job = ask()
-    if job.state is State.FAILED:
-        service().retry(job)
-        job = ask()
-    st.session_state["evaluating"] = job
+    start("evaluation", lambda: service().run(key, work, waiter(), priority=BACKGROUND))
 
 
 class _Within:

@@ -11,7 +11,7 @@ from explorer.compute import Job
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import evaluating, service, waiter
+from explorer.ui.state import lasting, service, waiter
 from explorer.ui.view import bound, one_of
 
 _POLL = 0.5  # seconds
@@ -35,14 +35,15 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
 
 
 def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> None:
-    """Keeps what the page waits for wanted, and the evaluation that goes on meanwhile; says in a line what is being
+    """Keeps what the page waits for wanted, and what goes on meanwhile; says in a line what is being
     made, and draws all again whenever more has come.
 
     Args:
         at_rest: draws the line when nothing is being made.
     """
-    if (evaluation := evaluating()) is not None:
-        board.watch(evaluation)
+    for kind in ("evaluation", "library"):
+        if (job := lasting(kind)) is not None:
+            board.watch(job)
     service().retain(waiter(), set(board.jobs))
 
     polls = count()

@@ -1,6 +1,7 @@
 """What all sessions share, and who this session is to the shared workers."""
 
 import uuid
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -18,6 +19,20 @@ def waiter() -> str:
     return st.session_state.setdefault("waiter", uuid.uuid4().hex)
 
 
-def evaluating() -> Job[str] | None:
-    """The evaluation that this session has started; whatever page is looked at, it goes on."""
-    return st.session_state.get("evaluating")
+def lasting(kind: str) -> Job[str] | None:
+    """The "evaluation" or the "library" that this session is making; whatever page is looked at, it goes on."""
+    return st.session_state.get(f"lasting {kind}")
+
+
+def start(kind: str, job: Callable[[], Job[str]]) -> None:
+    """Starts work that goes on whatever page is looked at; one that has failed or was made before is done again."""
+    found = job()
+    if found.settled:
+        service().retry(found)
+        found = job()
+    st.session_state[f"lasting {kind}"] = found
+
+
+def stop(kind: str) -> None:
+    """Waits for that work no longer."""
+    st.session_state.pop(f"lasting {kind}", None)

@@ -1,0 +1,234 @@
+"""Building a library from the page, or taking one in that was exported elsewhere."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import streamlit as st
+
+from explorer.compute import BACKGROUND, Engine, Job
+from explorer.evaluation import Pace
+from explorer.library import (
+    BUILT_IN,
+    ON_THE_FLY,
+    Keep,
+    LibraryError,
+    LibraryInfo,
+    Recipe,
+    Source,
+    build,
+    from_entries,
+    from_pictures,
+    take_in,
+    textures,
+    tidy,
+)
+from explorer.ui.board import Board
+from explorer.ui.cells import plain
+from explorer.ui.pictures import PAGE, picked
+from explorer.ui.sidebar import Choice
+from explorer.ui.state import lasting, service, start, stop, waiter
+from explorer.ui.view import bound, flag, selected, show_flag, view, whole
+
+LARGEST = 200  # MB, of a library that goes through the browser
+_TEXTURES = "textures"
+_MOST = 100_000
+_KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80 %"}
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Pictures that a library can be made of; equal identities are equal pictures."""
+
+    title: str
+    source: str
+    identity: str
+    sources: Callable[[], list[Source]]
+
+
+def build_form(board: Board, choice: Choice) -> None:
+    """Draws what decides a library, and the buttons that build it and pause."""
+    st.subheader("Build a library", anchor=False)
+    st.caption(plain(f"For {choice.request.backbone}, the network chosen in the sidebar."))
+    first, second, third = st.columns(3)
+    with first:
+        origin = _origin(board, choice)
+    with second:
+        keep = selected(
+            "keep",
+            "all",
+            list(_KEEP),
+            label="Take",
+            format_func=_KEEP.__getitem__,
+            help="Pictures that the network recognises with confidence make better references.",
+        )
+        size = _number(
+            "most", 0, _MOST, "At most in all", "Drawn at random from the pictures; 0 for no limit."
+        )
+    with third:
+        layers = _layers(board, choice)
+        per_class = _number("most.class", 0, _MOST, "At most of each class", "0 for no limit.")
+        balanced = bound(
+            st.toggle,
+            "balanced",
+            False,
+            flag,
+            show_flag,
+            label="Balanced",
+            disabled=not size,
+            help="Every class gets its share of the number in all.",
+        )
+    title = origin.title if origin else ""
+    name = st.text_input(
+        "Name", title, key=f"name {title}", max_chars=60, help="A former library of this name is replaced."
+    ).strip()
+    job = lasting("library")
+    busy = job is not None and not job.settled
+    ready = bool(origin and layers and name)
+    limits = (cast(Keep, keep), per_class, size, balanced and bool(size))
+    with st.container(horizontal=True):
+        st.button(
+            "Build",
+            type="primary",
+            disabled=busy or not ready,
+            on_click=_build,
+            args=(choice.request.backbone, layers, name, limits, origin),
+            help="Goes on where the same build was stopped; you may look at other pages meanwhile.",
+        )
+        st.button(
+            "Pause",
+            disabled=not busy,
+            on_click=stop,
+            args=("library",),
+            help="What is built is kept: Build goes on from there.",
+        )
+    if job is not None and job.error is not None:
+        st.error(plain(job.error))
+
+
+def import_form() -> None:
+    """Draws what takes a library in."""
+    with st.expander("Import a library that was exported elsewhere"):
+        file = st.file_uploader(
+            "Exported library",
+            type="zip",
+            key="import",
+            max_upload_size=LARGEST,
+            help=f"A file that Export or `cam-explorer library export` wrote, up to {LARGEST} MB.",
+        )
+        name = st.text_input(
+            "Another name", key="import name", max_chars=60, help="Empty: the name that it was exported with."
+        ).strip()
+        busy = (job := lasting("library")) is not None and not job.settled
+        st.button("Import", disabled=file is None or busy, on_click=_import, args=(file, name))
+
+
+def key_of(info: LibraryInfo) -> str:
+    """What stands for a library in the link of a view."""
+    return f"{info.backbone} {info.layer} {info.name}"
+
+
+def _origin(board: Board, choice: Choice) -> _Origin | None:
+    job = picked("made of", choice, {_TEXTURES: "Generated textures"})
+    chosen = view().values["made of"]
+    if chosen == _TEXTURES:
+        count = _number(
+            "textures", 64, 2000, "Textures", "Noise, gratings, cells and gradients, without an object."
+        )
+        return _Origin(
+            f"{count} textures", "generated textures", f"textures {count}", lambda: textures(count)
+        )
+    if chosen == PAGE:
+        jobs = [board.watch(job) for job in choice.pictures()]
+        pictures = [job.result for job in jobs if job.result is not None]
+        identity = " ".join(picture.digest for picture in pictures)
+        made = _Origin("my pictures", "pictures of the page", identity, lambda: from_pictures(pictures))
+        return made if pictures and len(pictures) == len(jobs) else None
+    found = board.watch(job).result if job is not None else None
+    if found is None:
+        return None
+    source, _ = found
+    title = source.name.removesuffix(".zip")[:60]
+    return _Origin(title, source.name[:60], source.identity, lambda: from_entries(source.entries))
+
+
+def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
+    known = [layer.name for layer in reversed(board.watch(choice.layers()).result or ())]
+    default = choice.request.layer or next(iter(known), None)
+    return tuple(
+        st.multiselect(
+            "Layers",
+            known,
+            default=[default] if default in known else [],
+            key=f"layers {choice.request.backbone} {default}",
+            help="Several are filled in one pass over the pictures; the deepest stands first.",
+        )
+    )
+
+
+def _number(key: str, default: int, high: int, label: str, about: str) -> int:
+    value: int = bound(
+        st.number_input,
+        key,
+        default,
+        whole(0, high),
+        label=label,
+        min_value=0,
+        max_value=high,
+        step=1,
+        help=about,
+    )
+    return value
+
+
+def _refused(name: str) -> bool:
+    """Whether a name is the explorer's own, which is then said."""
+    if name in (BUILT_IN, ON_THE_FLY):
+        st.toast(plain(f"{name} is the name of a library that the explorer makes: choose another."))
+    return name in (BUILT_IN, ON_THE_FLY)
+
+
+def _build(
+    backbone: str,
+    layers: tuple[str, ...],
+    name: str,
+    limits: tuple[Keep, int, int, bool],
+    origin: _Origin,
+) -> None:
+    if _refused(name):
+        return
+    try:
+        recipe = Recipe(name, origin.source, *limits)
+    except LibraryError as error:
+        st.toast(plain(str(error)))
+        return
+
+    def work(engine: Engine, job: Job[str]) -> str:
+        network, pace = engine.backbone(backbone, job), Pace()
+
+        def progress(done: int, total: int, written: int) -> None:
+            parts = [f"Building {name}", f"{written / 1e6:.0f} MB", pace(done, total)]
+            job.begin(", ".join(filter(None, parts)), total)
+            job.advance(done)
+
+        infos = build([network.cut(layer) for layer in layers], recipe, origin.sources(), progress)
+        tidy(infos[-1])
+        return key_of(infos[-1])
+
+    key = ("library", backbone, layers, recipe, origin.identity)
+    start("library", lambda: service().run(key, work, waiter(), priority=BACKGROUND))
+
+
+def _import(file: io.BytesIO, name: str) -> None:
+    if _refused(name):
+        return
+    data = file.getvalue()
+
+    def work(_: Engine, job: Job[str]) -> str:
+        job.begin("Importing a library")
+        info = take_in(io.BytesIO(data), name or None, LARGEST * 10**6)
+        tidy(info)
+        return key_of(info)
+
+    start("library", lambda: service().run(("library", hash(data), name), work, waiter()))

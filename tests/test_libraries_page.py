@@ -1,0 +1,177 @@
+"""The Libraries page, without a browser and in one."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser import photograph
+from pages import link, open_page, settle
+from PIL import Image
+from playwright.sync_api import expect
+from test_library import hand_made
+
+from explorer.backbones import load
+from explorer.library import Recipe, build, installed, textures, unfinished
+from explorer.library.overview import common, plane, tally
+from explorer.render.overlay import contact_sheet
+
+
+def press(app, label):
+    [button] = [button for button in app.button if button.label == label]
+    button.click()
+    return settle(app.run())
+
+
+def tables(app):
+    return [element.proto.body for element in app.get("html") if "cam-libraries" in element.proto.body]
+
+
+@pytest.mark.usefixtures("home")
+class TestPage:
+    def test_textures_are_built_looked_at_and_deleted(self):
+        app = open_page("libraries", made__of="x", **{"made of": "textures", "textures": "6"})
+        assert "None is built yet" in " ".join(caption.value for caption in app.caption)
+        app = press(app, "Build")
+        [info] = installed()
+        assert (info.name, info.records, info.source) == ("6 textures", 6, "generated textures")
+        whole, offers = tables(app)[:2]
+        assert "6 textures" in whole
+        assert info.fingerprint[:8] in whole
+        assert "Recognised rightly" in offers
+        [chart] = [
+            json.loads(one.proto.json) for one in app.get("bidi_component") if "points" in one.proto.json
+        ]
+        assert len(chart["points"]) == len(chart["titles"]) == 6
+        app = press(app, "Verify")
+        assert [element.value for element in app.success] == ["Every file holds what was written."]
+        (info.folder / info.shards[0].name).write_bytes(b"damaged")
+        app = open_page("libraries")
+        app = press(app, "Verify")
+        assert any(info.shards[0].name in error.value for error in app.error)
+        app = press(app, "Delete it")
+        assert not installed()
+
+    def test_the_pictures_of_the_page_with_limits(self):
+        app = open_page("libraries", samples="chelsea,coffee,rocket", most="2", balanced="yes")
+        app = press(app, "Build")
+        [info] = installed()
+        assert (info.name, info.records, info.source) == ("my pictures", 2, "pictures of the page")
+        assert link(app)["most"] == "2"
+
+    def test_an_unfinished_build_is_told_and_given_up(self):
+        cut = load("efficientnet_lite0").cut()
+
+        def stop(done, total, written):
+            if done:
+                raise InterruptedError
+
+        with pytest.raises(Exception, match="cannot be written"):
+            build([cut], Recipe("half", "textures"), textures(5), stop)
+        assert [begun.name for begun in unfinished()] == ["half"]
+        app = open_page("libraries")
+        assert any("half" in text.value and "not finished" in text.value for text in app.markdown)
+        press(app, "Give up")
+        assert not unfinished()
+
+    def test_two_are_compared(self):
+        cut = load("efficientnet_lite0").cut()
+        build([cut], Recipe("small", "textures"), textures(4))
+        build([cut], Recipe("large", "textures"), textures(6))
+        here = f"efficientnet_lite0 {cut.layer.name}"
+        query = {"shown library": f"{here} large", "beside library": f"{here} small"}
+        app = open_page("libraries", **query)
+        assert "4 pictures are in both" in tables(app)[1]
+
+    @pytest.mark.parametrize("value", ["../../etc", "x" * 500, "<script>"])
+    def test_hostile_links_give_defaults(self, value):
+        query = {
+            "shown library": value,
+            "beside library": value,
+            "made of": value,
+            "most": value,
+            "keep": value,
+        }
+        app = open_page("libraries", **query)
+        assert not app.exception
+
+
+def test_what_a_library_offers():
+    chances = np.float32([[0.9, 0.1], [0.3, 0.7], [0.85, 0.15], [0.6, 0.4]])
+    library = hand_made(chances, [0, 0, 1, 0], digests=("a", "b", "c", "d"))
+    other = hand_made(chances[:2], [0, 1], digests=("d", "x"))
+    found = tally(library)
+    assert (found.records, found.classes, found.right, found.confident) == (4, 2, 2, 1)
+    assert found.confidence == pytest.approx(0.7)  # the lower of the two in the middle
+    assert common(library, other) == 1
+
+
+def test_the_plane_is_that_of_the_singular_vectors():
+    generator = np.random.default_rng(0)
+    activations = torch.from_numpy(generator.normal(size=(20, 7, 2, 2))).half()
+    library = hand_made(np.full((20, 2), 0.5, np.float32), np.zeros(20, int), activations=activations)
+    points = activations.float().mean((2, 3)).half().double().numpy()
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    centred = points - points.mean(0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    found = plane(library)
+    assert found.indices.tolist() == list(range(20))
+    assert np.abs(found.places.numpy()) == pytest.approx(np.abs(left[:, :2] * singular[:2]), abs=1e-3)
+    assert found.shares == pytest.approx(tuple(singular[:2] ** 2 / (singular**2).sum()), abs=1e-3)
+
+
+def test_a_contact_sheet_has_every_thumbnail_in_its_place():
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250)]
+    thumbnails = [np.full((9, 9, 3), colour, np.uint8) for colour in colours]
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(thumbnails, 16, 2)))).astype(int)
+    assert sheet.shape == (48, 32, 3)
+    for number, colour in enumerate(colours):
+        row, column = divmod(number, 2)
+        assert np.abs(sheet[row * 16 + 8, column * 16 + 8] - colour).max() < 12
+
+
+def pack(names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(f"{name}.jpg", photograph(name, (320, 240))["buffer"])
+    return {"name": "photos.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
+
+
+def test_from_a_zip_file_to_another_name_and_back(visit):
+    """Build of an upload, export, delete, import."""
+    page = visit("/libraries")
+    page.get_by_role("combobox", name="Pictures").click()
+    page.get_by_role("option", name="A ZIP file").click()
+    page.get_by_test_id("stFileUploader").filter(has_text="ZIP file").locator("input").set_input_files(
+        pack(["chelsea", "coffee", "rocket", "astronaut"])
+    )
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("photos")
+    page.get_by_role("button", name="Build").click()
+    table = page.get_by_role("region", name="Reference libraries")
+    expect(table.get_by_role("row").filter(has_text="photos")).to_contain_text("efficientnet_lite0")
+    expect(page.locator("svg[role=img] circle")).to_have_count(4)
+    chart = page.get_by_role("img", name="Plane of the library photos")
+    chart.focus()
+    chart.press("ArrowRight")
+    expect(page.locator("figcaption")).to_contain_text(".jpg")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    file = Path(download.value.path()).read_bytes()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(table.get_by_role("row").filter(has_text="photos")).to_have_count(0)
+    page.get_by_text("Import a library that was exported elsewhere").click()
+    page.get_by_test_id("stFileUploader").filter(has_text="Exported library").locator(
+        "input"
+    ).set_input_files({"name": "photos.zip", "mimeType": "application/zip", "buffer": file})
+    page.get_by_role("textbox", name="Another name").fill("back again")
+    page.get_by_role("textbox", name="Another name").press("Enter")
+    page.get_by_role("button", name="Import").click()
+    expect(table.get_by_role("row").filter(has_text="back again")).to_contain_text("photos.zip")
+    phone = visit("/libraries", viewport={"width": 390, "height": 844})
+    expect(phone.get_by_role("region", name="Reference libraries")).to_be_visible()
+    assert phone.evaluate("document.scrollingElement.scrollWidth") <= 390
