@@ -7,7 +7,7 @@ journals, so that what was stopped goes on.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 
 from explorer.cli import main
-from explorer.evaluation import read_csv
-from explorer.library import installed
+from explorer.declaration import parse
+from explorer.evaluation import Column, as_markdown, read_csv, summarise
+from explorer.library import RULES, installed
+from explorer.methods import find as find_method
 from explorer.metrics import METRICS
+from explorer.metrics import find as find_metric
 
 BACKBONES = ("efficientnet_lite0", "squeezenet1_1")
 LIBRARY = "imagenet"
@@ -32,8 +35,14 @@ METHODS = (
         "hires-cam",
         "layer-cam",
     ),
-    *("finer-cam", "score-cam:channels=32", "ss-cam:channels=8:samples=8", "is-cam:channels=8:steps=5"),
-    *("ablation-cam", "lift-cam", "shapley-cam:pairs=2:channels=128", "lime-cam:samples=512", "lrp-cam"),
+    *(
+        "finer-cam",
+        "ablation-cam",
+        "lift-cam",
+        "shapley-cam:pairs=2:channels=128",
+        "lime-cam:samples=256",
+        "lrp-cam",
+    ),
     *(
         "relevance-cam",
         "agf",
@@ -44,6 +53,8 @@ METHODS = (
     ),
     *("eigen-cam", "fake-cam", "random", "centre-gaussian", "constant"),
 )
+COSTLY = ("grad-cam", "score-cam", "ss-cam:channels=64:samples=4", "is-cam:channels=64:steps=4")
+"""Measured apart, beside the baseline: a pass for each channel and more."""
 UNDEFINED = {"squeezenet1_1": {"cam"}}
 MEASURED = (
     *(
@@ -65,6 +76,7 @@ MEASURED = (
     *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
     *("average-drop:fill=black", "average-gain:fill=black"),
 )
+SIZES = (1, 5, 10, 30, 100, 300)
 # Means as published: method, then one number for each metric.
 PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
     "Opti-CAM, table 1, ResNet-50": (
@@ -147,28 +159,42 @@ def make(data: Path, results: Path) -> None:
     for backbone in BACKBONES:
         references = data / "references"
         if not any((info.name, info.backbone) == (LIBRARY, backbone) for info in installed()):
-            build = [
-                "library",
-                "build",
-                "--images",
-                str(references),
-                "--labels",
-                str(references / "labels.csv"),
-            ]
-            assert not main([*build, "--name", LIBRARY, "--backbone", backbone])
-        assert not main(_command(backbone, data / "validation", results / backbone))
-    text = "\n".join(_document(results)) + "\n"
+            labels = ["--labels", str(references / "labels.csv")]
+            build = ["library", "build", "--images", str(references), *labels, "--name", LIBRARY]
+            assert not main([*build, "--backbone", backbone])
+        photographs = data / "validation"
+        defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
+        _evaluate(photographs, results / backbone, backbone, defined, "grad-cam")
+        _evaluate(photographs, results / f"{backbone}-costly", backbone, COSTLY, "grad-cam")
+        some = _first(photographs, results / "first", 100)
+        sizes = [f"libra-cam:size={size}" for size in SIZES]
+        _evaluate(some, results / f"{backbone}-sizes", backbone, [*sizes, "fake-cam"], "fake-cam")
+        for rule in RULES:
+            out = results / f"{backbone}-{rule}"
+            _evaluate(some, out, backbone, ["libra-cam", "fake-cam"], "fake-cam", "--rule", rule)
+    text = "\n".join([*_document(results), *_library_document(results)]) + "\n"
     (Path(__file__).parent / "results.md").write_text(text, "utf-8")
 
 
-def _command(backbone: str, photographs: Path, out: Path) -> list[str]:
-    methods = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
+def _first(photographs: Path, folder: Path, count: int) -> Path:
+    """A folder of links to the first photographs by name, and the tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = sorted(photographs.glob("*.jpg"))[:count]
+    for path in [*chosen, photographs / "labels.csv", photographs / "boxes.csv"]:
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+def _evaluate(
+    photographs: Path, out: Path, backbone: str, methods: Sequence[str], baseline: str, *more: str
+) -> None:
+    if (out / "pictures.csv").exists():
+        return
     tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
     chosen = ["--methods", ",".join(methods), "--metrics", ",".join(MEASURED), "--library", LIBRARY]
-    return [
-        *("evaluate", "--images", str(photographs), *tables, "--backbone", backbone),
-        *(*chosen, "--workers", "0", "--out", str(out)),
-    ]
+    command = ["evaluate", "--images", str(photographs), *tables, "--backbone", backbone, *chosen, *more]
+    assert not main([*command, "--baseline", baseline, "--workers", "0", "--out", str(out)])
 
 
 def _document(results: Path) -> Iterator[str]:
@@ -188,7 +214,7 @@ def _document(results: Path) -> Iterator[str]:
     )
     for backbone in BACKBONES:
         yield f"## {backbone}\n"
-        yield (results / backbone / "table.md").read_text("utf-8")
+        yield _markdown(_scored(results, backbone), (*METHODS, *COSTLY), "grad-cam")
     yield "## Where the published orders hold\n"
     yield (
         "For each published table every pair of the methods that are in it and here: how many pairs stand in the same "
@@ -198,12 +224,62 @@ def _document(results: Path) -> Iterator[str]:
     )
     yield "| published | metric | here | pairs in order | reversed beyond chance |\n|---|---|---|---:|---|"
     for backbone in BACKBONES:
-        table = read_csv(results / backbone / "pictures.csv")
+        table = _scored(results, backbone)
         for source, (metrics, rows) in PUBLISHED.items():
             for position, metric in enumerate(metrics):
                 yield _compared(
                     source, metric, backbone, {name: row[position] for name, row in rows.items()}, table
                 )
+
+
+def _library_document(results: Path) -> Iterator[str]:
+    yield "\n## Libra-CAM by the size of its library\n"
+    yield (
+        "The first 100 of these photographs; references drawn by the random rule (seed 0), the first so many of them."
+        "\n"
+    )
+    for backbone in BACKBONES:
+        yield f"### {backbone}\n"
+        sizes = [f"libra-cam:size={size}" for size in SIZES]
+        yield _markdown(
+            read_csv(results / f"{backbone}-sizes" / "pictures.csv"), [*sizes, "fake-cam"], "fake-cam"
+        )
+    yield "## Libra-CAM by the rule that selects its references\n"
+    yield "The same 100 photographs, 30 references. Each row is an evaluation of its own.\n"
+    for backbone in BACKBONES:
+        yield f"### {backbone}\n"
+        tables = []
+        for rule in RULES:
+            table = read_csv(results / f"{backbone}-{rule}" / "pictures.csv")
+            table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
+            tables.append(table.replace({"method": {"libra-cam": rule}}))
+        yield _markdown(pd.concat(tables), [*RULES, "fake-cam"], "fake-cam")
+
+
+def _scored(results: Path, backbone: str) -> pd.DataFrame:
+    """What both evaluations of a network measured, a row for each picture, method and variant."""
+    quick, costly = (read_csv(results / name / "pictures.csv") for name in (backbone, f"{backbone}-costly"))
+    return pd.concat([quick, costly[costly["method"] != "grad-cam"]])
+
+
+def _markdown(table: pd.DataFrame, names: Sequence[str], baseline: str) -> str:
+    metrics = [parse(name, find_metric) for name in MEASURED]
+    columns = [
+        Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
+        for metric in metrics
+    ]
+    there = set(table["method"])
+    titles = {name: _title(name) for name in dict.fromkeys(names) if name in there}
+    return as_markdown(
+        summarise(table, columns, (baseline, "plain")), titles, [column.name for column in columns]
+    )
+
+
+def _title(name: str) -> str:
+    if name in RULES:
+        return name
+    method = parse(name, find_method)
+    return method.title + method.qualifier
 
 
 def _compared(
@@ -234,7 +310,11 @@ def _compared(
 def _scores(table: pd.DataFrame, name: str, metric: str) -> np.ndarray:
     """Of each picture, in the order of the pictures."""
     variant = "calibrated" if name == "libra-cam" else "plain"
-    [method] = [one for one in METHODS if one.split(":")[0] == name and one != "libra-cam:official"]
+    [method] = [
+        one
+        for one in dict.fromkeys((*METHODS, *COSTLY))
+        if one.split(":")[0] == name and one != "libra-cam:official"
+    ]
     rows = table[(table["method"] == method) & (table["variant"] == variant)]
     return rows.sort_values("picture")[metric].to_numpy()
 
