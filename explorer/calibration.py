@@ -5,6 +5,7 @@ is watched (Lee and Han, Libra-CAM, IJCAI 2022).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ PAPER_LEVELS = tuple(range(0, 100, 10))
 FINE_LEVELS = tuple(range(0, 92, 2))
 ROUNDING = 1e-6
 """Probabilities that differ by no more are equal but for the rounding of float32 passes."""
+
+By = Literal["area", "value"]
+Objective = Literal["probability", "gain", "logit"]
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,80 @@ def recommend(
         scores: (n,), probabilities of the target on the masked picture.
         probability: of the target on the picture itself.
     """
-    if official:
-        best = int((scores - probability).clamp(min=0).argmax()) + 1
-        cut = levels[best] if best < len(levels) else 100
-    else:
-        cut = levels[int((scores >= scores.max() - ROUNDING).nonzero()[0])]
+    best = best_level(scores, probability, official=official)
+    cut = levels[best] if best < len(levels) else 100
     return Calibration(tuple(levels), tuple(scores.tolist()), probability, cut)
+
+
+def best_level(scores: Tensor, original: float, *, official: bool = False) -> int:
+    """The position of the recommended level among measured ones (n,); see ``calibrate``. As released it can be n.
+
+    Args:
+        original: score of the picture itself.
+    """
+    if official:
+        return int((scores - original).clamp(min=0).argmax()) + 1
+    rounding = ROUNDING * max(1.0, float(scores.abs().max()))
+    return int((scores >= scores.max() - rounding).nonzero()[0])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the network says of a picture under one map that is cut at several levels.
+
+    Args:
+        by: what the levels are percentages of: the area removed, or the map's highest value, below which all is
+            removed.
+        removed: percentage of the area that each level removes.
+        probabilities, logits: of the target on the masked picture at each level.
+        probability, logit: of the target on the picture itself.
+    """
+
+    by: By
+    levels: tuple[int, ...]
+    removed: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    probability: float
+    logit: float
+
+    def values(self, objective: Objective) -> tuple[float, ...]:
+        """The curve: probabilities, gains (less that of the picture itself) or logits."""
+        values = self.logits if objective == "logit" else self.probabilities
+        return tuple(value - self.probability for value in values) if objective == "gain" else values
+
+    def whole(self, objective: Objective) -> float:
+        """What ``values`` would be on the picture itself."""
+        return {"probability": self.probability, "gain": 0.0, "logit": self.logit}[objective]
+
+    def best(self, objective: Objective, *, official: bool = False) -> int:
+        """The position of the recommended level; as released the next one, which there may not be."""
+        return best_level(
+            torch.tensor(self.values(objective), dtype=torch.float64),
+            self.whole(objective),
+            official=official,
+        )
+
+
+def curve(probe: Probe, saliency: Tensor, target: int, levels: tuple[int, ...], by: By) -> Curve:
+    """The curve of a saliency map (H, W), one forward pass a level.
+
+    Raises:
+        ExplorerError: no level, one that is no percentage, or levels out of order.
+    """
+    check_levels(levels)
+    cut = torch.stack([cut_map(saliency, level, by) for level in levels])
+    logits = probe.masked_logits(lambda chosen: cut[chosen], len(levels)).double()
+    kept = [_kept(saliency, level, by).double().mean() for level in levels]
+    return Curve(
+        by,
+        tuple(levels),
+        tuple(100 * (1 - float(share)) for share in kept),
+        tuple(logits.softmax(1)[:, target].tolist()),
+        tuple(logits[:, target].tolist()),
+        float(probe.logits.double().softmax(0)[target]),
+        float(probe.logits[target]),
+    )
 
 
 def check_levels(levels: tuple[int, ...]) -> None:
@@ -90,12 +162,19 @@ def check_levels(levels: tuple[int, ...]) -> None:
         )
 
 
-def cut_map(saliency: Tensor, percent: int) -> Tensor:
-    """The map (H, W) with its ``percent`` smallest values set to zero; the others keep theirs.
+def cut_map(saliency: Tensor, percent: int, by: By = "area") -> Tensor:
+    """The map (H, W) with its ``percent`` smallest values, or those below ``percent`` of the highest, set to zero; the
+    others keep theirs.
 
     Ties at the cut fall in reading order.
     """
-    return _cut_levels(saliency, (percent,))[0]
+    return saliency * _kept(saliency, percent, by)
+
+
+def _kept(saliency: Tensor, percent: int, by: By) -> Tensor:
+    if by == "value":
+        return saliency >= saliency.max() * percent / 100
+    return ranks(saliency) >= saliency.numel() * percent // 100
 
 
 def _cut_levels(saliency: Tensor, levels: tuple[int, ...]) -> Tensor:

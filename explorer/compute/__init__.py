@@ -9,26 +9,35 @@ from explorer.compute.engine import (
     Progress,
     ReferencesUsed,
     Request,
+    Sight,
     Stage,
+    all_references,
 )
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
+from explorer.compute.studies import BaseMaps, Convergence, Differences, Linearity
 
 __all__ = [
     "BACKGROUND",
     "FOLLOWING",
     "INTERACTIVE",
+    "BaseMaps",
+    "Convergence",
+    "Differences",
     "Engine",
     "Explanation",
     "Figures",
     "Job",
+    "Linearity",
     "Prediction",
     "Progress",
     "ReferencesUsed",
     "Request",
     "Service",
+    "Sight",
     "Stage",
     "State",
     "Worker",
+    "all_references",
     "keep_freed_memory",
 ]

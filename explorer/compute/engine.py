@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
-from explorer.calibration import PAPER_LEVELS, Calibration, calibrate, check_levels
+from explorer.calibration import (
+    PAPER_LEVELS,
+    By,
+    Calibration,
+    Curve,
+    calibrate,
+    check_levels,
+    curve,
+    cut_map,
+)
 from explorer.compute.cache import LRU
 from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
@@ -48,6 +58,8 @@ from explorer.metrics import (
 )
 from explorer.probe import Precision, Probe
 
+T = TypeVar("T")
+
 
 class Progress(Protocol):
     """Who is told how the work goes; either call may raise to stop it."""
@@ -78,6 +90,9 @@ class Request:
         library, rule, seed: where references come from, for the methods that need them.
         levels: of the calibration, in percent of the area removed.
         precision: of the masked scores.
+        pinned: ids of records of the library that come first, and that Libra-CAM keeps whatever their gain.
+        excluded: ids of records that are never used, pinned or not. Ids that the library cannot give as references
+            are passed over.
     """
 
     backbone: str = DEFAULT_BACKBONE
@@ -89,6 +104,8 @@ class Request:
     seed: int = 0
     levels: tuple[int, ...] = PAPER_LEVELS
     precision: Precision = "float32"
+    pinned: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_levels(self.levels)
@@ -120,15 +137,16 @@ class Prediction:
 class ReferencesUsed:
     """The references of an explanation, in the order of the selection.
 
-    ``gains`` (n,) and ``kept`` (n,) belong to ``indices`` (n,) of the library; ``available`` counts all that
-    could be used, ``qualified`` those that meet the selection rule; ``measured`` counts those whose gain is
-    known, so that a library of that size costs no pass.
+    ``gains`` (n,) and ``kept`` (n,) belong to ``indices`` (n,) of the library, the first ``pinned`` of which are kept
+    whatever their gain; ``available`` counts all that could be used, ``qualified`` those that meet the selection rule;
+    ``measured`` counts those whose gain is known, so that a library of that size costs no pass.
     """
 
     library: Library
     indices: Tensor
     gains: Tensor
     kept: Tensor
+    pinned: int
     available: int
     qualified: int
     fallback: bool
@@ -191,6 +209,34 @@ class Stage:
     correlation: float
 
 
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A picture made for the network, ``colours`` (H, W, 3) uint8, and the ``probability`` of the target on it."""
+
+    colours: NDArray[np.uint8]
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The references of a Libra-CAM request as far as they are measured.
+
+    Args:
+        probe: in the precision of the request; ``exact`` is the same in float32.
+        indices: (n,) into the library, in the order in which they are used, the ``pinned`` ones first.
+        evidence: of these references.
+    """
+
+    probe: Probe
+    exact: Probe
+    method: LibraCAM
+    target: int
+    library: Library
+    indices: Tensor
+    pinned: int
+    evidence: LibraEvidence
+
+
 class Engine:
     """Holds what is dear to make: loaded backbones, opened libraries, probes, masked scores of references.
 
@@ -204,7 +250,7 @@ class Engine:
         self._backbones: LRU[str, Backbone] = LRU(3)
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
-        self._evidence: LRU[tuple[object, ...], LibraEvidence] = LRU(16)
+        self._evidence: LRU[tuple[object, ...], _Measured] = LRU(16)
 
     def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         """The backbone, loaded once."""
@@ -413,13 +459,54 @@ class Engine:
     ) -> NDArray[np.uint8]:
         """What a metric shows the network of a picture: (H, W, 3)."""
         with self._lock:
-            request = explanation.request
-            cut = self.backbone(request.backbone, progress).cut(request.layer)
-            canvas = Canvas(self._probe(picture, cut, "float32"))
+            probe = self._exact(picture, explanation.request, progress or Silent())
             saliency = explanation.attribution.saliency
-            shown = Examined(canvas, explanation.target, saliency, lambda probe: saliency)
+            shown = Examined(Canvas(probe), explanation.target, saliency, lambda probe: saliency)
             [image] = perturbation.pictures([perturbation], shown)
-            return cut.backbone.preprocessing.colours(image).numpy()
+            return probe.cut.backbone.preprocessing.colours(image).numpy()
+
+    def curve(
+        self,
+        picture: Picture,
+        explanation: Explanation,
+        levels: tuple[int, ...],
+        by: By,
+        progress: Progress | None = None,
+    ) -> Curve:
+        """The calibration curve of a map, cut by area or by value; in float32 whatever the precision of the map."""
+        progress = progress or Silent()
+        with self._lock:
+            probe = self._exact(picture, explanation.request, progress)
+            probe.tick = progress.advance
+            progress.begin(f"Measuring the curve of {explanation.request.method.title}", len(levels))
+            saliency = explanation.attribution.saliency.to(probe.image.device)
+            return curve(probe, saliency, explanation.target, levels, by)
+
+    def at_cut(
+        self,
+        picture: Picture,
+        explanation: Explanation,
+        percent: int,
+        by: By,
+        progress: Progress | None = None,
+    ) -> tuple[Sight, Sight]:
+        """What the network sees of a picture under a map that is cut, and under its complement."""
+        progress = progress or Silent()
+        with self._lock:
+            probe = self._exact(picture, explanation.request, progress)
+            probe.tick = progress.advance
+            progress.begin(f"Masking by {explanation.request.method.title}", 2)
+            kept = cut_map(explanation.attribution.saliency.to(probe.image.device), percent, by)
+            masks = torch.stack([kept, 1 - kept])
+            preprocessing = probe.cut.backbone.preprocessing
+            first, second = (
+                Sight(preprocessing.colours(probe.image * mask).numpy(), chance)
+                for mask, chance in zip(masks, probe.scores(masks, explanation.target).tolist(), strict=True)
+            )
+            return first, second
+
+    def _exact(self, picture: Picture, request: Request, progress: Progress) -> Probe:
+        return self._probe(picture, self.backbone(request.backbone, progress).cut(request.layer), "float32")
 
     def _attribute(self, picture: Picture, request: Request, progress: Progress) -> "_Made":
         backbone = self.backbone(request.backbone, progress)
@@ -439,13 +526,15 @@ class Engine:
         attribution: Attribution
         references: ReferencesUsed | None = None
         activations: Tensor | None = None
+        attribute: Callable[..., Attribution] = method
         reused = 0
         if isinstance(method, LibraCAM):
             attribution, references, reused = self._libra(picture, request, probe, target, progress)
             activations = references.library.activations(references.indices)
+            attribute = partial(method, pinned=references.pinned)
         else:
             if method.needs_references():
-                library, selection = self._select(picture, request, probe, target, progress)
+                library, selection, _ = self._select(picture, request, probe, target, progress)
                 activations = library.activations(selection.indices)
             attribution = method(probe, target, activations)
         if (note := method.coincides(cut)) is not None:
@@ -453,12 +542,11 @@ class Engine:
 
         def explain(other: Probe) -> Tensor:
             other = other.in_precision(request.precision)
-            given = activations
             # A library of one network says nothing to another.
             if other.cut.fingerprint != cut.fingerprint and method.needs_references():
                 made = self._on_the_fly(picture, other.cut, progress)
-                given = made.activations(torch.arange(len(made)))
-            return method(other, target, given).saliency
+                return method(other, target, made.activations(torch.arange(len(made)))).saliency
+            return attribute(other, target, activations).saliency
 
         return _Made(probe, target, attribution, explain, references, reused, before)
 
@@ -485,19 +573,43 @@ class Engine:
             target = int(probe.logits.argmax()) if request.target is None else request.target
             return len(self._gather(picture, request, probe, target, progress).evidence)
 
+    def study(
+        self,
+        picture: Picture,
+        request: Request,
+        study: Callable[[Gathered, Progress], T],
+        progress: Progress | None = None,
+    ) -> T:
+        """What a study makes of the references of a Libra-CAM request, which are measured first where they are not."""
+        method = request.method
+        assert isinstance(method, LibraCAM)
+        progress = progress or Silent()
+        with self._lock:
+            exact = self._exact(picture, request, progress)
+            probe = self._probe(picture, exact.cut, request.precision)
+            probe.tick = exact.tick = progress.advance
+            target = int(probe.logits.argmax()) if request.target is None else request.target
+            found = self._gather(picture, request, probe, target, progress)
+            indices = found.selection.indices[: len(found.evidence)]
+            return study(
+                Gathered(probe, exact, method, target, found.library, indices, found.pinned, found.evidence),
+                progress,
+            )
+
     def _libra(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
     ) -> tuple[LibraAttribution, ReferencesUsed, int]:
         method = request.method
         assert isinstance(method, LibraCAM)
         gathered = self._gather(picture, request, probe, target, progress)
-        attribution = method.combine(gathered.evidence, probe)
+        attribution = method.combine(gathered.evidence, probe, gathered.pinned)
         selection = gathered.selection
         used = ReferencesUsed(
             gathered.library,
             selection.indices[: method.size],
             attribution.gains.cpu(),
             attribution.kept.cpu(),
+            gathered.pinned,
             len(selection.indices),
             selection.qualified,
             selection.fallback,
@@ -507,7 +619,8 @@ class Engine:
 
     def _select(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
-    ) -> tuple[Library, Selection]:
+    ) -> tuple[Library, Selection, int]:
+        """The library, its records in the order in which they are used, and how many of the first are pinned."""
         if request.library == ON_THE_FLY:
             library = self._on_the_fly(picture, probe.cut, progress)
         else:
@@ -520,31 +633,38 @@ class Engine:
                 f"The library {request.library!r} holds no picture of another class than "
                 f"{probe.cut.backbone.labels[target]!r}: choose or build another library."
             )
-        return library, selection
+        indices, pinned = _preferred(selection.indices, library, request)
+        if not len(indices):
+            raise ExplorerError("Every reference is excluded: use some of them again.")
+        return library, replace(selection, indices=indices), pinned
 
     def _gather(
         self, picture: Picture, request: Request, probe: Probe, target: int, progress: Progress
     ) -> "_Gathered":
-        """The evidence of at least the references asked for, measured in whole batches and kept."""
+        """The evidence of at least the references asked for, measured in whole batches and kept by record, so that
+        another order of them costs nothing."""
         method = request.method
         assert isinstance(method, LibraCAM)
-        library, selection = self._select(picture, request, probe, target, progress)
-        available = len(selection.indices)
+        library, selection, pinned = self._select(picture, request, probe, target, progress)
+        order = selection.indices
+        wanted = order[: math.ceil(method.size / probe.batch) * probe.batch]
         key = (
             *(picture.digest, probe.cut.fingerprint, target, request.precision, method.official),
-            *(library.info.fingerprint, request.rule, request.seed),
+            library.info.fingerprint,
         )
-        evidence = self._evidence.get(key)
-        known = len(evidence) if evidence is not None else 0
-        wanted = min(available, math.ceil(method.size / probe.batch) * probe.batch)
-        reused = min(known, wanted)
-        progress.begin(f"{method.title}: measuring references", wanted - reused)
-        while evidence is None or len(evidence) < wanted:
-            chosen = selection.indices[known : known + probe.batch]
+        known = self._evidence.get(key) or _Measured(None, torch.full((len(library),), -1))
+        missing = order[known.rows[order] < 0]
+        progress.begin(f"{method.title}: measuring references", int((known.rows[wanted] < 0).sum()))
+        fresh = 0
+        while (known.rows[wanted] < 0).any():
+            chosen = missing[fresh : fresh + probe.batch]
             more = method.evidence(probe, target, library.activations(chosen))
-            evidence = self._evidence.put(key, more if evidence is None else evidence.extended(more))
-            known = len(evidence)
-        return _Gathered(library, selection, evidence, reused)
+            known = self._evidence.put(key, known.extended(chosen, more))
+            fresh += len(chosen)
+        rows = known.rows[order]
+        measured = rows[: int((rows >= 0).cumprod(0).sum())]
+        assert known.evidence is not None
+        return _Gathered(library, selection, pinned, known.evidence.taken(measured), len(wanted) - fresh)
 
 
 @dataclass(frozen=True, eq=False)
@@ -564,8 +684,34 @@ class _Made:
 class _Gathered:
     library: Library
     selection: Selection
+    pinned: int
     evidence: LibraEvidence
     reused: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """The evidence of the references measured so far; ``rows`` (N,) says where in it each record of the library is, -1
+    for nowhere."""
+
+    evidence: LibraEvidence | None
+    rows: Tensor
+
+    def extended(self, chosen: Tensor, more: LibraEvidence) -> "_Measured":
+        """This followed by the evidence of further records."""
+        done = 0 if self.evidence is None else len(self.evidence)
+        rows = self.rows.index_copy(0, chosen, torch.arange(done, done + len(chosen)))
+        return _Measured(more if self.evidence is None else self.evidence.extended(more), rows)
+
+
+def _preferred(indices: Tensor, library: Library, request: Request) -> tuple[Tensor, int]:
+    """The order of a selection with the pinned records first and without the excluded ones, and how many are pinned."""
+    if not request.pinned and not request.excluded:
+        return indices, 0
+    places = {library.ids[index]: index for index in indices.tolist()}
+    pinned = [name for name in dict.fromkeys(request.pinned) if name in places.keys() - request.excluded]
+    rest = [name for name in places if name not in {*pinned, *request.excluded}]
+    return torch.tensor([places[name] for name in (*pinned, *rest)], dtype=torch.int64), len(pinned)
 
 
 def _calibrates_officially(method: Method) -> bool:

@@ -11,8 +11,20 @@ from numpy.typing import NDArray
 
 from explorer import images
 from explorer.backbones import Layer
+from explorer.calibration import By, Curve
 from explorer.compute.device import keep_freed_memory, return_freed_memory
-from explorer.compute.engine import Engine, Explanation, Figures, Prediction, Request, Stage, all_references
+from explorer.compute.engine import (
+    Engine,
+    Explanation,
+    Figures,
+    Gathered,
+    Prediction,
+    Progress,
+    Request,
+    Sight,
+    Stage,
+    all_references,
+)
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, PROMPT, Job, Worker
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
@@ -125,6 +137,45 @@ class Service:
             lambda job: self.engine.perturbed(picture, explanation, perturbation, job),
             waiter,
             priority=PROMPT,
+        )
+
+    def curve(
+        self, picture: Picture, explanation: Explanation, levels: tuple[int, ...], by: By, waiter: str
+    ) -> Job[Curve]:
+        """The calibration curve of a map, measured when all maps that are asked for are there."""
+        return self._device.submit(
+            ("curve", *_explanation_key(picture, explanation.request), levels, by),
+            lambda job: self.engine.curve(picture, explanation, levels, by, job),
+            waiter,
+            priority=FOLLOWING,
+        )
+
+    def at_cut(
+        self, picture: Picture, explanation: Explanation, percent: int, by: By, waiter: str
+    ) -> Job[tuple[Sight, Sight]]:
+        """What the network sees of a picture under a map that is cut, and under its complement."""
+        return self._device.submit(
+            ("at cut", *_explanation_key(picture, explanation.request), percent, by),
+            lambda job: self.engine.at_cut(picture, explanation, percent, by, job),
+            waiter,
+            priority=FOLLOWING,
+        )
+
+    def study(
+        self,
+        picture: Picture,
+        request: Request,
+        study: Callable[[Gathered, Progress], T],
+        waiter: str,
+        *,
+        priority: int = FOLLOWING,
+    ) -> Job[T]:
+        """What a study, which is a value, makes of the references of a Libra-CAM request."""
+        return self._device.submit(
+            ("study", *_explanation_key(picture, request), study),
+            lambda job: self.engine.study(picture, request, study, job),
+            waiter,
+            priority=priority,
         )
 
     def remembered(self, picture: Picture, request: Request) -> Explanation | None:

@@ -1,6 +1,8 @@
 """Libra-CAM: the class score linearised against references of other classes."""
 
+import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +44,11 @@ class LibraEvidence:
             gains=torch.cat([self.gains, other.gains]),
         )
 
+    def taken(self, rows: Tensor) -> "LibraEvidence":
+        """The evidence of these of the references (n,), in this order."""
+        rows = rows.to(self.gains.device)
+        return replace(self, base_maps=self.base_maps[rows], signed=self.signed[rows], gains=self.gains[rows])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LibraAttribution(Attribution):
@@ -49,6 +56,26 @@ class LibraAttribution(Attribution):
 
     gains: Tensor
     kept: Tensor
+
+
+Branch = Literal["some raise", "some stand out", "none stands out"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rejection:
+    """Which references are kept (N,) bool, and by which branch of the rule: some raise the probability; none does but
+    some stand out; none does either, so that all are kept.
+
+    Args:
+        mean, deviation: of the gains that the branch compares: the positive ones, or all of them.
+        limit: the gain that a reference has to reach; None where all are kept.
+    """
+
+    kept: Tensor
+    branch: Branch
+    mean: float
+    deviation: float
+    limit: float | None
 
 
 @register
@@ -91,15 +118,20 @@ class LibraCAM(Method):
     def passes(self, layer: Layer) -> int:
         return 1 + self.size
 
-    def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> LibraAttribution:
+    def __call__(
+        self, probe: Probe, target: int, references: Tensor | None = None, pinned: int = 0
+    ) -> LibraAttribution:
         """Base maps, rejection by gain, plain average of what is kept.
+
+        Args:
+            pinned: so many of the first references are kept whatever their gain.
 
         Raises:
             OptionError: no references.
         """
         if references is None or not len(references):
             raise OptionError("Libra-CAM needs a reference library: build one, or choose the built-in one.")
-        return self.combine(self.evidence(probe, target, references[: self.size]), probe)
+        return self.combine(self.evidence(probe, target, references[: self.size]), probe, pinned)
 
     def evidence(self, probe: Probe, target: int, references: Tensor) -> LibraEvidence:
         """The normalised base maps L_r = sum_k g_k (A_k - R_k) and their gains; one pass per reference."""
@@ -116,15 +148,12 @@ class LibraCAM(Method):
         gains[constant] = torch.nan
         return LibraEvidence(base_maps, signed, gains, float(probability))
 
-    def combine(self, evidence: LibraEvidence, probe: Probe) -> LibraAttribution:
-        """The map of the first ``size`` references; costs no pass."""
+    def combine(self, evidence: LibraEvidence, probe: Probe, pinned: int = 0) -> LibraAttribution:
+        """The map of the first ``size`` references, ``pinned`` as in a call; costs no pass."""
         base_maps, gains = evidence.base_maps[: self.size], evidence.gains[: self.size]
         usable = torch.isfinite(gains)
-        kept = torch.zeros_like(usable)
-        if self.official:
-            kept = reject(gains)
-        elif usable.any():
-            kept[usable] = reject(gains[usable])
+        kept = self.rejection(gains).kept
+        kept[:pinned] |= usable[:pinned]
         signed = evidence.signed[: self.size]
         if not usable.any() or not torch.isfinite(base_maps[kept]).all():
             blank = (
@@ -138,20 +167,38 @@ class LibraCAM(Method):
         saliency = upsample(shown[None], probe.size)[0]
         return LibraAttribution(saliency, average, None, gains=gains, kept=kept)
 
+    def rejection(self, gains: Tensor) -> Rejection:
+        """What ``reject`` says of gains (N,); constant base maps, whose gain is NaN, are left out first, but not by the
+        released code."""
+        if self.official:
+            return reject(gains)
+        kept = torch.isfinite(gains)
+        if not kept.any():
+            return Rejection(kept, "none stands out", math.nan, math.nan, None)
+        found = reject(gains[kept])
+        kept[kept.clone()] = found.kept
+        return replace(found, kept=kept)
 
-def reject(gains: Tensor) -> Tensor:
-    """Which references to keep (N,) bool, from their gains (N,).
+
+def reject(gains: Tensor) -> Rejection:
+    """Which references to keep, from their gains (N,).
 
     If any gain is positive, the positive ones not below their mean less one population deviation; else those
     above the mean plus one deviation of all; if that keeps none, all.
     """
     exact = gains.cpu().double()
     positive = exact > 0
+    compared = exact[positive] if positive.any() else exact
+    mean, deviation = float(compared.mean()), float(compared.std(correction=0))
+    branch: Branch
+    limit: float | None
     if positive.any():
-        chosen = exact[positive]
-        kept = positive & (exact >= chosen.mean() - chosen.std(correction=0))
+        branch, limit = "some raise", mean - deviation
+        kept = positive & (exact >= limit)
         kept = kept if kept.any() else positive
     else:
-        kept = exact > exact.mean() + exact.std(correction=0)
-        kept = kept if kept.any() else torch.ones_like(kept)
-    return kept.to(gains.device)
+        branch, limit = "some stand out", mean + deviation
+        kept = exact > limit
+        if not kept.any():
+            branch, limit, kept = "none stands out", None, torch.ones_like(kept)
+    return Rejection(kept.to(gains.device), branch, mean, deviation, limit)

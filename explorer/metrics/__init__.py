@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from typing import get_args
 
-from explorer.metrics.agreement import rank_correlation
+from explorer.metrics.agreement import correlation, rank_correlation
 from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
 from explorer.metrics.examined import Box, Examined, Explain, Objects, centres, gather
 from explorer.metrics.perturbation import Canvas, Deleted, Inserted, Kept, Perturbation
@@ -41,6 +41,7 @@ __all__ = [
     "Steps",
     "UnknownMetricError",
     "centres",
+    "correlation",
     "find",
     "gather",
     "rank_correlation",

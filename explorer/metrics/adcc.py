@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from explorer.declaration import Paper
+from explorer.metrics.agreement import correlation
 from explorer.metrics.base import Metric, register
 from explorer.metrics.examined import Examined
 from explorer.metrics.masked import average_drop, fill_option
@@ -23,12 +23,8 @@ POPPI = Paper(
 
 def coherency(saliency: Tensor, again: Tensor) -> float:
     """(Pearson's correlation of two maps (H, W) + 1) / 2; 0 where one of them is constant."""
-    both = torch.stack([saliency.flatten(), again.flatten()]).double()
-    both -= both.mean(1, keepdim=True)
-    deviations = both.norm(dim=1)
-    if not deviations.all() or not both.isfinite().all():
-        return 0.0
-    return float((both[0] @ both[1] / deviations.prod()).clamp(-1, 1) + 1) / 2
+    found = correlation(saliency, again)
+    return 0.0 if found is None else (found + 1) / 2
 
 
 def adcc(coherency: float, complexity: float, drop: float) -> float:

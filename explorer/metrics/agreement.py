@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +28,16 @@ def correlations(ranks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 def rank_correlation(one: Tensor, other: Tensor) -> float:
     """Spearman's correlation of two maps (H, W); 0 where one of them is constant."""
     return float(standard_ranks(one) @ standard_ranks(other))
+
+
+def correlation(one: Tensor, other: Tensor) -> float | None:
+    """Pearson's correlation of two maps (H, W); None where one of them is constant or not finite."""
+    both = torch.stack([one.flatten(), other.flatten()]).double()
+    both -= both.mean(1, keepdim=True)
+    deviations = both.norm(dim=1)
+    if not deviations.all() or not both.isfinite().all():
+        return None
+    return float((both[0] @ both[1] / deviations.prod()).clamp(-1, 1))
 
 
 def overlaps(kept: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:

@@ -87,6 +87,8 @@ def entry(explanation: Explanation) -> dict[str, Any]:
             "rule": request.rule,
             "seed": request.seed,
             "fallback": references.fallback,
+            "pinned": list(request.pinned),
+            "excluded": list(request.excluded),
             "references": [
                 {
                     "id": references.library.ids[index],
