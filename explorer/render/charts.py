@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.calibration import Calibration
 from explorer.render.colour import DIVERGING
 
 # Okabe and Ito's palette, told apart by colour-blind readers, in an order readable on light and dark.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot")
-_AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
-_GREY = "#8C8C8C"
+GREY = "#8C8C8C"
+AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
 _CLEAR = "rgba(0,0,0,0)"
-_LAYOUT = {
+LAYOUT: dict[str, Any] = {
     "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     "paper_bgcolor": _CLEAR,
@@ -32,61 +31,88 @@ class Series(NamedTuple):
     control: bool
 
 
+class Cuts(NamedTuple):
+    """One map's values at several levels of a cut, and its value on the ``whole`` picture.
+
+    ``best`` is the position of the recommended level; ``released`` the level that the released code would apply.
+    """
+
+    name: str
+    levels: Sequence[int]
+    values: Sequence[float]
+    whole: float
+    best: int | None
+    released: int | None = None
+
+
 def calibration_chart(
-    curves: Sequence[tuple[str, Calibration]], cut: int | None, *, gain: bool = False
+    curves: Sequence[Cuts],
+    cut: int | None = None,
+    *,
+    across: str = "Area removed, lowest values first (%)",
+    up: str = "Probability of the class",
 ) -> dict[str, Any]:
-    """The target's masked probability (or gain) against the area removed, for several maps.
+    """What the network says of the class against the level at which several maps are cut.
 
     Args:
-        curves: (name, calibration); the recommended cut of each is marked.
-        cut: the chosen cut in percent removed, drawn as a line; None where each map takes its own.
-        gain: masked less original probability instead of the probability.
+        cut: a chosen level, drawn as a line; None where each map takes its own.
+        across, up: titles of the axes.
     """
     traces: list[dict[str, Any]] = []
-    for position, (name, calibration) in enumerate(curves):
+    for position, curve in enumerate(curves):
         colour = PALETTE[position % len(PALETTE)]
-        values = calibration.gains if gain else calibration.probabilities
-        best = calibration.removed.index(calibration.cut) if calibration.cut in calibration.removed else None
         line = {"color": colour, "width": 2, "dash": DASHES[position // len(PALETTE) % len(DASHES)]}
-        unit = "gain" if gain else "probability"
+        levels = range(len(curve.levels))
+        small = 5 if len(levels) < 20 else 3
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": name,
-                "x": list(calibration.removed),
-                "y": list(values),
+                "name": curve.name,
+                "x": list(curve.levels),
+                "y": list(curve.values),
                 "line": line,
                 "marker": {
-                    "size": [13 if i == best else 5 for i in range(len(values))],
-                    "symbol": ["star" if i == best else "circle" for i in range(len(values))],
+                    "size": [13 if i == curve.best else small for i in levels],
+                    "symbol": ["star" if i == curve.best else "circle" for i in levels],
                     "color": colour,
                 },
-                "hovertemplate": f"%{{x}} % removed: {unit} %{{y:.3f}}<extra>{name}</extra>",
+                "hovertemplate": f"%{{x}} %: %{{y:.3f}}<extra>{curve.name}</extra>",
             }
         )
-        original = 0.0 if gain else calibration.probability
-        if all(trace["name"] != "whole picture" or trace["y"][0] != original for trace in traces):
-            traces.append(_level(original))
+        if curve.released is not None:
+            traces.append(_released(curve, curve.released, colour))
+        if all(trace["name"] != "whole picture" or trace["y"][0] != curve.whole for trace in traces):
+            traces.append(_level(curve.whole))
     return {
         "data": traces,
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "shapes": [] if cut is None else [_mark(cut)],
-            "xaxis": {
-                **_AXIS,
-                "title": {"text": "Area removed, lowest values first (%)"},
-                "range": [-2, 102],
-            },
-            "yaxis": {**_AXIS, "title": {"text": "Gain" if gain else "Probability of the class"}},
+            "xaxis": {**AXIS, "title": {"text": across}, "range": [-2, 102]},
+            "yaxis": {**AXIS, "title": {"text": up}},
             "height": 340,
             "hovermode": "closest",
         },
     }
 
 
+def _released(curve: Cuts, level: int, colour: str) -> dict[str, Any]:
+    """The released code's level; beyond the last one, where nothing is kept, at the height of the last."""
+    at = curve.levels.index(level) if level in curve.levels else -1
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"{curve.name}, released code",
+        "x": [level],
+        "y": [curve.values[at]],
+        "marker": {"symbol": "diamond-open", "size": 13, "color": colour, "line": {"width": 2}},
+        "hovertemplate": f"released code: %{{x}} %<extra>{curve.name}</extra>",
+    }
+
+
 def _mark(x: float) -> dict[str, Any]:
-    line = {"color": "#888", "width": 2, "dash": "dot"}
+    line = {"color": GREY, "width": 2, "dash": "dot"}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
@@ -97,36 +123,8 @@ def _level(value: float) -> dict[str, Any]:
         "name": "whole picture",
         "x": [0, 100],
         "y": [value, value],
-        "line": {"color": "#888", "width": 1},
+        "line": {"color": GREY, "width": 1},
         "hoverinfo": "skip",
-    }
-
-
-def gains_chart(gains: Sequence[float], kept: Sequence[bool], names: Sequence[str]) -> dict[str, Any]:
-    """The gain of each reference in the order of the selection, kept ones apart from rejected ones."""
-    traces = []
-    for wanted, name, colour in ((True, "kept", PALETTE[2]), (False, "rejected", PALETTE[6])):
-        chosen = [i for i, keep in enumerate(kept) if keep is wanted]
-        traces.append(
-            {
-                "type": "bar",
-                "name": name,
-                "x": [i + 1 for i in chosen],
-                "y": [gains[i] for i in chosen],
-                "customdata": [names[i] for i in chosen],
-                "marker": {"color": colour},
-                "hovertemplate": "%{customdata}: gain %{y:.3f}<extra>" + name + "</extra>",
-            }
-        )
-    return {
-        "data": traces,
-        "layout": {
-            **_LAYOUT,
-            "xaxis": {**_AXIS, "title": {"text": "Reference, in the order of the selection"}},
-            "yaxis": {**_AXIS, "title": {"text": "Gain in probability"}, "zeroline": True},
-            "height": 280,
-            "bargap": 0.25,
-        },
     }
 
 
@@ -157,14 +155,14 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
     return {
         "data": traces,
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "shapes": [_mark(changed[step])],
             "xaxis": {
-                **_AXIS,
+                **AXIS,
                 "title": {"text": f"Pixels {verb}, most salient first (%)"},
                 "range": [-2, 102],
             },
-            "yaxis": {**_AXIS, "title": {"text": "Probability of the class (%)"}, "rangemode": "tozero"},
+            "yaxis": {**AXIS, "title": {"text": "Probability of the class (%)"}, "rangemode": "tozero"},
             "height": 380,
             "showlegend": True,
             "hovermode": "closest",
@@ -190,9 +188,9 @@ def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, 
     return {
         "data": traces,
         "layout": {
-            **_LAYOUT,
-            "xaxis": {**_AXIS, "range": [-0.25, len(axes) - 0.75]},
-            "yaxis": {**_AXIS, "title": {"text": "Figure (%)"}, "range": [-3, 103]},
+            **LAYOUT,
+            "xaxis": {**AXIS, "range": [-0.25, len(axes) - 0.75]},
+            "yaxis": {**AXIS, "title": {"text": "Figure (%)"}, "range": [-3, 103]},
             "height": 380,
             "showlegend": True,
             "hovermode": "closest",
@@ -207,7 +205,7 @@ def _lines(series: Sequence[Series]) -> list[dict[str, Any]]:
     for one in series:
         if one.control:
             dash = DASHES[(1 + controls) % len(DASHES)]
-            found.append({"color": _GREY, "width": 1.5, "dash": dash})
+            found.append({"color": GREY, "width": 1.5, "dash": dash})
             controls += 1
         else:
             dash = DASHES[methods // len(PALETTE) % len(DASHES)]
@@ -240,7 +238,7 @@ def agreement_chart(names: Sequence[str], values: NDArray[np.float64], *, signed
             }
         ],
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
             "xaxis": {"automargin": True, "showgrid": False, "tickangle": -40},
             "yaxis": {"automargin": True, "showgrid": False, "autorange": "reversed"},

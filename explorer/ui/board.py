@@ -121,6 +121,8 @@ def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Cho
     cells = []
     for method in choice.methods:
         request = replace(choice.request, method=method, target=None if target == PREDICTED else target)
+        if not method.needs_references():
+            request = replace(request, pinned=(), excluded=())
         job = board.ask(service().explanation(picture, request, waiter()))
         cell = (picture.digest, method.name)
         last = service().remembered(picture, former[cell]) if cell in former else None

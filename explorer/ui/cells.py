@@ -7,10 +7,11 @@ from io import BytesIO
 import numpy as np
 import streamlit as st
 
+from explorer.calibration import Calibration
 from explorer.compute import Explanation, Job, Prediction
 from explorer.images import Picture
 from explorer.methods import Method, UndefinedMethodError
-from explorer.render.charts import calibration_chart
+from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
 from explorer.ui import canvas
@@ -95,8 +96,8 @@ def map_cell(
     if explanation.attribution.blank is not None:
         st.warning(f"**Blank map.** {explanation.attribution.blank}")
         return
-    _canvas(picture, explanation, dimmed=job.result is None)
-    st.markdown(_figures(explanation, look))
+    draw_map(picture, explanation, dimmed=job.result is None)
+    st.markdown(summary(explanation, look))
     if strip is not None:
         strip.draw()
     for note in explanation.attribution.notes:
@@ -162,7 +163,11 @@ def calibration_block(row: Row, look: Look) -> None:
         label_visibility="collapsed",
     )
     st.plotly_chart(
-        calibration_chart(curves, look.cut, gain=gain == "gain"),
+        calibration_chart(
+            [_cuts(title, calibration, gain=gain == "gain") for title, calibration in curves],
+            look.cut,
+            up="Gain" if gain == "gain" else "Probability of the class",
+        ),
         key=f"curves {row.picture.digest}",
         config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
     )
@@ -173,10 +178,22 @@ def calibration_block(row: Row, look: Look) -> None:
     for column, explanation in zip(st.columns(max(3, len(row.explanations))), row.explanations, strict=False):
         with column:
             st.markdown(explanation.request.method.title)
-            _canvas(row.picture, explanation, view="cut")
+            draw_map(row.picture, explanation, view="cut")
 
 
-def _figures(explanation: Explanation, look: Look) -> str:
+def _cuts(title: str, calibration: Calibration, *, gain: bool) -> Cuts:
+    levels = calibration.removed
+    return Cuts(
+        title,
+        levels,
+        calibration.gains if gain else calibration.probabilities,
+        0.0 if gain else calibration.probability,
+        levels.index(calibration.cut) if calibration.cut in levels else None,
+    )
+
+
+def summary(explanation: Explanation, look: Look) -> str:
+    """The probability on the picture and at the cut, and what the map took, in Markdown."""
     calibration = explanation.calibration
     if calibration is None:
         return "Measuring the cut …"
@@ -200,19 +217,31 @@ def _cost(explanation: Explanation) -> str:
     return f"{explanation.passes} forward passes, {explanation.seconds:.2f} s"
 
 
-def _canvas(
-    picture: Picture, explanation: Explanation, *, view: str | None = None, dimmed: bool = False
+def draw_map(
+    picture: Picture,
+    explanation: Explanation,
+    *,
+    view: str | None = None,
+    dimmed: bool = False,
+    place: str = "",
 ) -> None:
+    """The map on the photograph.
+
+    Args:
+        view: fixes one of ``canvas.VIEWS``, whatever the look says; ``dimmed`` marks an earlier result.
+        place: where on the page, if a method's map is drawn in several.
+    """
     method, calibration = explanation.request.method, explanation.calibration
+    key = " ".join((view or "look", picture.digest, method.name, *place.split()))
     canvas.map_cell(
-        f"{view or 'look'} {picture.digest} {method.name}",
+        key,
         picture.digest,
         explanation.attribution.saliency.numpy(),
         explanation.box,
         calibration.cut / 100 if calibration else 0,
         explanation.fill,
         f"{method.title} map for {explanation.label} on {picture.name}",
-        key=f"{view or 'look'} {picture.digest} {method.name}",
+        key=key,
         dimmed=dimmed,
         view=view,
     )

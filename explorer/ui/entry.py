@@ -27,9 +27,10 @@ def run() -> None:
     ]
     page = st.navigation(pages, position="top")
     st.html("<style>.stMainBlockContainer { padding: 4.5rem clamp(1rem, 3vw, 3.5rem) 4rem; }</style>")
-    with st.sidebar:
-        choice: Choice = controls()
     notice = st.empty()
+    places = {lab.SIZE: st.container()} if page.url_path == "lab" else {}
+    with st.sidebar:
+        choice: Choice = controls(places)
     page.run()
     if refused := view().refused:
         notice.warning(

@@ -1,23 +1,34 @@
-"""The Libra lab: which references make a Libra-CAM map, and where to cut it."""
-
-from functools import lru_cache
+"""The Libra lab: how a Libra-CAM map follows from its references, how many it needs, and where to cut it."""
 
 import streamlit as st
-from PIL import Image
 
-from explorer.compute import Explanation, ReferencesUsed
-from explorer.library import Library
+from explorer.compute import Explanation, ReferencesUsed, State
 from explorer.methods.libra import LibraCAM
-from explorer.render.charts import gains_chart
-from explorer.render.overlay import jpeg
+from explorer.ui import preferences
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
-from explorer.ui.cells import calibration_block, map_cell, picture_cell, plain, target_choice
-from explorer.ui.gallery import Item, gallery
+from explorer.ui.cells import map_cell, picture_cell, target_choice
+from explorer.ui.cuts import cuts
+from explorer.ui.growth import growth
+from explorer.ui.linearity import linearity
 from explorer.ui.live import chosen_row, live
+from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
+from explorer.ui.strip import Strip
+from explorer.ui.versus import versus
+from explorer.ui.view import bound, one_of
 
-_SHOWN = 120
+SIZE = "libra-cam.size"
+"""The key of the library size, whose slider stands on this page and not in the sidebar."""
+
+_SECTIONS = {
+    "cut": "Where to cut",
+    "references": "References",
+    "size": "How many references",
+    "linear": "Linear approximation",
+    "versus": "Side by side",
+}
 
 
 def show(choice: Choice, look: Look) -> None:
@@ -30,78 +41,79 @@ def show(choice: Choice, look: Look) -> None:
         if not board.rows:
             return
         row = chosen_row(board.rows, "lab")
-        job, former = next((job, former) for method, job, former in row.cells if isinstance(method, LibraCAM))
-        explanation = job.result or former
-        left, middle, right = st.columns([1, 1, 1.4])
-        with left:
-            st.markdown("**What the network sees**")
-            picture_cell(row.picture, row.prediction.box)
-            target_choice(row.picture, row.prediction)
-        with middle:
-            st.markdown("**Libra-CAM**")
-            map_cell(row.picture, job, former, look)
+        explanation = _top(board, row, choice, look)
         if explanation is None or explanation.references is None:
             return
-        with right:
-            _summary(explanation, explanation.references)
-            left_over = measure_rest(board, row)
-            st.caption(
-                f"Measuring {left_over} other references in the background."
-                if left_over
-                else "All references are measured: the library size changes the map at once."
-            )
-        st.subheader("Threshold calibration", anchor=False)
-        calibration_block(row, look)
-        st.subheader("References", anchor=False)
-        _gallery(row, explanation, explanation.references)
+        section = bound(
+            st.segmented_control,
+            "section",
+            "cut",
+            one_of(_SECTIONS),
+            label="Look closer",
+            options=list(_SECTIONS),
+            format_func=_SECTIONS.get,
+            help="Each view looks at the same map and the same references.",
+        )
+        _section(section, board, row, explanation, explanation.references, choice, look)
 
     live(choice, lab)
 
 
-def _summary(explanation: Explanation, used: ReferencesUsed) -> None:
+def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | None:
+    """The picture, the map with its figures, and how many references made it."""
+    job, former = next((job, former) for method, job, former in row.cells if isinstance(method, LibraCAM))
+    explanation = job.result or former
+    figures = None
+    if job.state is State.DONE and job.result and choice.figures.metrics:
+        figures = board.watch(
+            service().figures(row.picture, job.result.request, choice.figures.metrics, waiter())
+        )
+    left, middle, right = st.columns(3)
+    with left:
+        st.markdown("**What the network sees**")
+        picture_cell(row.picture, row.prediction.box)
+        target_choice(row.picture, row.prediction)
+    with middle:
+        st.markdown("**Libra-CAM**")
+        map_cell(row.picture, job, former, look, Strip(choice.figures, figures, frozenset()))
+    with right:
+        if explanation is not None and explanation.references is not None:
+            _counts(board, row, explanation.references)
+        preferences.report()
+    return explanation
+
+
+def _counts(board: Board, row: Row, used: ReferencesUsed) -> None:
     kept = int(used.kept.sum())
     st.markdown(f"**{kept} of {len(used.kept)} references kept** ({used.available} available)")
-    st.plotly_chart(
-        gains_chart(
-            used.gains.tolist(),
-            used.kept.tolist(),
-            [used.library.ids[index] for index in used.indices.tolist()],
-        ),
-        key="gains",
-        config={"displaylogo": False},
+    st.markdown(
+        "Libra-CAM compares the picture with references: pictures of other classes. Each gives a base map of what the "
+        "picture has and the reference has not. The base maps that help the class are kept, and their mean is the map."
     )
-    info = used.library.info
-    rule = (
-        f"Only {used.qualified} pictures meet the rule of confident other classes, so those with the lowest "
-        "target probability stand in."
-        if used.fallback
-        else f"{used.qualified} pictures meet the rule."
+    left_over = measure_rest(board, row)
+    st.caption(
+        f"Measuring {left_over} other references in the background."
+        if left_over
+        else "All references are measured: the library size changes the map at once."
     )
-    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {rule}"))
 
 
-def _gallery(row: Row, explanation: Explanation, used: ReferencesUsed) -> None:
-    library = used.library
-    entries = list(zip(used.indices.tolist(), used.gains.tolist(), used.kept.tolist(), strict=True))
-    if len(entries) > _SHOWN:
-        st.caption(f"The first {_SHOWN} of {len(entries)} are shown.")
-    items, chances = [], library.chances(explanation.target)
-    for index, gain, kept in entries[:_SHOWN]:
-        label = row.prediction.labels[int(library.labels[index])]
-        chance = float(chances[index])
-        verdict = "kept" if kept else "rejected"
-        items.append(
-            Item(
-                _thumbnail(library, index),
-                f"Reference {library.ids[index]}, {label}",
-                label,
-                (library.ids[index], f"target {chance:.1e}", f"gain {gain:+.3f}, {verdict}"),
-                verdict,
-            )
-        )
-    gallery(items)
-
-
-@lru_cache(maxsize=512)
-def _thumbnail(library: Library, index: int) -> bytes:
-    return jpeg(Image.fromarray(library.thumbnail(index).numpy()), 96)
+def _section(
+    section: str,
+    board: Board,
+    row: Row,
+    explanation: Explanation,
+    used: ReferencesUsed,
+    choice: Choice,
+    look: Look,
+) -> None:
+    if section == "cut":
+        cuts(board, row, look)
+    elif section == "references":
+        references(board, row, explanation, used)
+    elif section == "size":
+        growth(board, row, explanation)
+    elif section == "linear":
+        linearity(board, row, explanation, used)
+    else:
+        versus(board, row, explanation, choice.figures, look)

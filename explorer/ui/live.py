@@ -15,6 +15,13 @@ from explorer.ui.state import lasting, service, waiter
 from explorer.ui.view import bound, one_of
 
 _POLL = 0.5  # seconds
+_FOLLOWING = (
+    "figures",
+    "measurement",
+    "study",
+    "curve",
+    "at cut",
+)  # jobs about maps, whose cells do not say why
 
 
 def live(choice: Choice, draw: Callable[[Board], None]) -> None:
@@ -29,7 +36,7 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
     report(board, choice)
     line = st.container(height=64, border=False)
     draw(board)
-    if failed := [job for job in board.jobs if job.error and job.key[0] in ("figures", "measurement")]:
+    if failed := [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]:
         fault(failed[0])
     follow(board, line, lambda: _made_with(choice))
 

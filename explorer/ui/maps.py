@@ -107,11 +107,17 @@ def _difference(row: Row, judged: list[Judged]) -> None:
     if first not in maps or second not in maps:
         st.caption("There is no map of one of the two.")
         return
-    picture, reach = _differing(row.picture, maps[first], maps[second])
-    one, other = (plain(maps[name].request.method.title) for name in (first, second))
-    st.image(
-        picture, alt=f"Where the maps of {one} and {other} differ on {row.picture.name}", width="stretch"
-    )
+    one, other = (maps[name].request.method.title for name in (first, second))
+    difference_picture(row.picture, maps[first], maps[second], (one, other))
+
+
+def difference_picture(
+    picture: Picture, one: Explanation, other: Explanation, names: tuple[str, str]
+) -> None:
+    """One map less another on what the network sees, with its scale."""
+    drawn, reach = _differing(picture, one, other)
+    first, second = map(plain, names)
+    st.image(drawn, alt=f"Where the maps of {first} and {second} differ on {picture.name}", width="stretch")
     ramp = ", ".join(f"rgb{colour}" for colour in DIVERGING)
     st.html(
         f'<div style="height: .6rem; border-radius: .2rem; background: linear-gradient(90deg, {ramp})"></div>'
@@ -119,7 +125,7 @@ def _difference(row: Row, judged: list[Judged]) -> None:
         f"<span>-{reach:.2f}</span><span>0</span><span>+{reach:.2f}</span></div>"
     )
     st.caption(
-        f"{one} less {other}, on what the network sees: orange where {one} is higher, blue where {other} is."
+        f"{first} less {second}, on what the network sees: orange where {first} is higher, blue where {second} is."
         if reach
         else "The two maps are the same."
     )
@@ -275,14 +281,14 @@ def _kept(explanation: Explanation) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=8)
-def _seen(picture: Picture, box: Crop, size: tuple[int, int]) -> Picture:
+def seen_crop(picture: Picture, box: Crop, size: tuple[int, int]) -> Picture:
     return seen(picture, box, size)
 
 
 @lru_cache(maxsize=16)
 def _differing(picture: Picture, one: Explanation, other: Explanation) -> tuple[bytes, float]:
     first, second = (each.attribution.saliency.numpy() for each in (one, other))
-    drawn, reach = difference(_seen(picture, one.box, first.shape), first, second)
+    drawn, reach = difference(seen_crop(picture, one.box, first.shape), first, second)
     return jpeg(drawn, max(drawn.size)), reach
 
 
@@ -290,5 +296,5 @@ def _differing(picture: Picture, one: Explanation, other: Explanation) -> tuple[
 def _drawn(picture: Picture, explanation: Explanation, made: Explanation | Stage) -> bytes:
     """A map on what the network sees."""
     saliency = (made.saliency if isinstance(made, Stage) else made.attribution.saliency).numpy()
-    crop = _seen(picture, explanation.box, saliency.shape)
+    crop = seen_crop(picture, explanation.box, saliency.shape)
     return jpeg(overlay(crop, saliency, (0, 0, 1, 1)), SIDE)

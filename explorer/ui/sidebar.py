@@ -1,9 +1,12 @@
 """The controls that all pages share."""
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer import backbones, images
 from explorer.backbones import Layer
@@ -12,6 +15,7 @@ from explorer.compute import Job, Request
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, Rule, installed
 from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
+from explorer.ui.preferences import preferred
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, figure_controls
 from explorer.ui.view import bound, flag, grouped, number, one_of, show_flag, some_of, view, whole
@@ -46,8 +50,12 @@ class Choice:
         return service().layers(self.request.backbone, waiter())
 
 
-def controls() -> Choice:
-    """Draws the sidebar."""
+def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
+    """Draws the sidebar.
+
+    Args:
+        places: where on the page the widgets of some options stand instead, by their keys.
+    """
     st.header("Pictures", anchor=False)
     files = st.file_uploader(
         "Your photographs",
@@ -79,7 +87,7 @@ def controls() -> Choice:
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
         library, rule, seed, records = _references(backbone, cut)
-    methods = tuple(_configured(method, {"size": records}) for method in chosen)
+    methods = tuple(_configured(method, {"size": records}, places or {}) for method in chosen)
     with st.expander("Calibration and precision"):
         fine = bound(
             st.toggle,
@@ -113,6 +121,8 @@ def controls() -> Choice:
             seed=seed,
             levels=FINE_LEVELS if fine else PAPER_LEVELS,
             precision="bfloat16" if quick else "float32",
+            pinned=preferred("pinned"),
+            excluded=preferred("excluded"),
         ),
         complete=bool(layers),
         undefined=undefined,
@@ -190,10 +200,16 @@ def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
     return None if chosen == default else str(chosen)
 
 
+def libraries(backbone: str, layer: str | None) -> dict[str, int]:
+    """The libraries that can be chosen, and how many records each holds."""
+    here = {i.name: i.records for i in installed() if (i.backbone, i.layer) == (backbone, layer)}
+    return {BUILT_IN: _BUILT_IN_SIZE, ON_THE_FLY: ON_THE_FLY_SIZE} | here
+
+
 def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
     """Library, rule, seed, and how many records the library holds."""
-    here = {info.name: info for info in installed() if (info.backbone, info.layer) == (backbone, layer)}
-    options = [BUILT_IN, ON_THE_FLY, *(name for name in here if name != BUILT_IN)]
+    sizes = libraries(backbone, layer)
+    options = list(sizes)
     wanted = view().seed("library", BUILT_IN, lambda text: text[:60])
     if wanted not in options:
         options.append(wanted)
@@ -229,15 +245,15 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
             max_value=9999,
             help="Of the random order: another seed draws other references.",
         )
-    sizes = {ON_THE_FLY: ON_THE_FLY_SIZE} | {name: info.records for name, info in here.items()}
     return library, rule, seed, sizes.get(library, _BUILT_IN_SIZE)
 
 
-def _configured(method: type[Method], limits: dict[str, int]) -> Method:
+def _configured(method: type[Method], limits: dict[str, int], places: Mapping[str, DeltaGenerator]) -> Method:
     """The method with the options that its widgets say.
 
     Args:
         limits: for an option, a maximum that is lower than the declared one.
+        places: as in ``controls``.
     """
     values = {}
     for item in fields(method):
@@ -260,7 +276,8 @@ def _configured(method: type[Method], limits: dict[str, int]) -> Method:
             view().values[key] = high
             st.session_state.pop(f"widget {key}", None)
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
-        values[item.name] = bound(
-            widget, key, item.default, parse(low, high), min_value=low, max_value=high, **common
-        )
+        with places.get(key, nullcontext()):
+            values[item.name] = bound(
+                widget, key, item.default, parse(low, high), min_value=low, max_value=high, **common
+            )
     return method(**values)
