@@ -5,7 +5,8 @@ import pytest
 import torch
 from papers.network import softmax
 
-from explorer.calibration import FINE_LEVELS, PAPER_LEVELS, calibrate, cut_map
+from explorer.calibration import FINE_LEVELS, PAPER_LEVELS, Curve, calibrate, cut_map
+from explorer.calibration import curve as measure_curve
 from explorer.compute import Request
 from explorer.errors import ExplorerError
 from explorer.images import sample
@@ -137,6 +138,48 @@ def test_levels_that_are_no_percentages_are_refused(lite0, levels):
         calibrate(probe, torch.rand(224, 224), 0, levels)
     with pytest.raises(ExplorerError, match="not ascending percentages"):
         Request(levels=levels)
+
+
+def network_curve(lite0, saliency, by, levels=PAPER_LEVELS):
+    """What the library says, and logits (levels and the whole picture, classes) of pictures masked by hand."""
+    image = lite0.preprocessing.tensor(sample("chelsea"))
+    found = measure_curve(Probe(lite0.cut(), image), torch.from_numpy(saliency), 282, levels, by)
+    if by == "area":
+        masks = [naive_cut(saliency, level) for level in levels]
+    else:
+        masks = [np.where(saliency < level / 100 * saliency.max(), 0, saliency) for level in levels]
+    pictures = np.stack([*(image.numpy() * mask for mask in masks), image.numpy()]).astype(np.float32)
+    with torch.inference_mode():
+        return found, masks, lite0(torch.from_numpy(pictures)).double().numpy()
+
+
+@pytest.mark.parametrize("by", ["area", "value"])
+def test_a_curve_is_that_of_pictures_masked_by_hand(lite0, by):
+    coarse = 0.1 + 0.8 * np.random.default_rng(1).random((7, 7))
+    saliency = coarse.repeat(32, 0).repeat(32, 1).astype(np.float32)
+    found, masks, logits = network_curve(lite0, saliency, by)
+    chances = [softmax(row)[282] for row in logits]
+    assert found.removed == pytest.approx([100 * (mask == 0).mean() for mask in masks], abs=1e-9)
+    assert found.probabilities == pytest.approx(chances[:-1], abs=1e-5)
+    assert found.logits == pytest.approx(logits[:-1, 282].tolist(), abs=1e-4)
+    assert found.values("gain") == pytest.approx([chance - chances[-1] for chance in chances[:-1]], abs=2e-5)
+    assert (found.whole("probability"), found.whole("gain")) == (pytest.approx(chances[-1], abs=1e-5), 0)
+    assert found.whole("logit") == pytest.approx(logits[-1, 282], abs=1e-4)
+    assert found.best("probability") == found.best("gain") == int(np.argmax(chances[:-1]))
+    assert found.best("logit") == int(np.argmax(logits[:-1, 282]))
+
+
+def test_each_objective_has_its_own_cut_and_the_released_one_is_a_level_further():
+    found = Curve("area", (0, 10, 20), (0.0, 10.0, 20.0), (0.5, 0.9, 0.6), (1.0, 2.0, 3.0), 0.4, 2.5)
+    assert [found.best(objective) for objective in ("probability", "gain", "logit")] == [1, 1, 2]
+    assert [found.best(one, official=True) for one in ("probability", "gain", "logit")] == [2, 2, 3]
+
+
+def test_a_cut_by_value_keeps_what_reaches_the_share_of_the_highest():
+    saliency = torch.tensor([[0.0, 0.2, 0.4], [0.5, 0.1, 0.8]])
+    assert cut_map(saliency, 50, "value").tolist() == torch.tensor([[0, 0, 0.4], [0.5, 0, 0.8]]).tolist()
+    assert torch.equal(cut_map(saliency, 0, "value"), saliency)
+    assert (cut_map(saliency, 100, "value") > 0).sum() == 1
 
 
 def test_levels_that_differ_by_rounding_are_a_tie_for_the_lowest():

@@ -1,5 +1,6 @@
 """The engine: the same numbers whatever was asked before, and sentences where there are none."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 from explorer import METRICS, Engine, ExplorerError, Picture, Probe, Request, calibrate, cut_map, sample
-from explorer.compute import Service, State
+from explorer.compute import BaseMaps, Linearity, Service, State
 from explorer.compute.engine import all_references
 from explorer.library import Subject, select
 from explorer.methods import find
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
+from explorer.render.manifest import entry
 
 LIBRA = Request(method=LibraCAM(size=6))
 LONG = 120
@@ -96,6 +98,124 @@ def test_once_all_references_are_measured_a_library_size_costs_only_its_curve(en
     assert watch.steps == len(LIBRA.levels)
     assert explanation.references.measured == available
     assert len(explanation.references.kept) == 77
+
+
+def test_another_order_of_measured_references_costs_nothing(engine):
+    """Another rule, other pins: what is measured is kept by record."""
+    picture, watch = sample("astronaut"), Watch()
+    engine.measure(picture, all_references(LIBRA))
+    names = references_of(engine, picture, LIBRA)
+    pinned = replace(LIBRA, rule="lowest", seed=3, pinned=(names[5],), excluded=(names[0],))
+    explanation = engine.explain(picture, pinned, watch)
+    assert watch.steps == len(LIBRA.levels)
+    fresh = Engine("cpu").explain(picture, pinned)
+    torch.testing.assert_close(
+        explanation.attribution.saliency, fresh.attribution.saliency, atol=1e-6, rtol=0
+    )
+    assert explanation.passes == fresh.passes
+
+
+def references_of(engine, picture, request):
+    used = engine.explain(picture, request).references
+    return [used.library.ids[index] for index in used.indices.tolist()]
+
+
+def test_pinned_references_come_first_and_excluded_ones_never(engine):
+    picture = sample("coffee")
+    everything = references_of(engine, picture, all_references(LIBRA))
+    [out, first, second] = (everything[place] for place in (1, 40, 20))
+    asked = replace(
+        LIBRA, pinned=(first, "of another library", out, second, first), excluded=(out, "nowhere")
+    )
+    explanation = engine.explain(picture, asked)
+    rest = [name for name in everything if name not in (out, first, second)]
+    assert references_of(engine, picture, asked) == [first, second, *rest[:4]]
+    assert explanation.references.pinned == 2
+    assert explanation.references.kept[:2].all()
+    assert explanation.references.available == len(everything) - 1
+    assert entry(explanation)["library"]["pinned"] == list(asked.pinned)
+    assert entry(explanation)["library"]["excluded"] == [out, "nowhere"]
+
+
+def test_a_map_with_pinned_references_is_that_of_the_method_alone(engine):
+    """And of the masked picture, for coherency, the same references are kept."""
+    picture, whole = sample("coffee"), all_references(LIBRA)
+    gains = engine.explain(picture, whole).references.gains
+    worst = references_of(engine, picture, whole)[int(gains.argmin())]
+    asked = replace(LIBRA, pinned=(worst,))
+    explanation = engine.explain(picture, asked)
+    used = explanation.references
+    assert float(used.gains[0]) == pytest.approx(float(gains.min()), abs=1e-6)
+    backbone = engine.backbone("efficientnet_lite0")
+    probe = Probe(backbone.cut(), backbone.preprocessing.tensor(picture))
+    references = used.library.activations(used.indices)
+    alone = LIBRA.method(probe, explanation.target, references, 1)
+    torch.testing.assert_close(explanation.attribution.saliency, alone.saliency, atol=1e-6, rtol=0)
+    masked = probe.seeing(probe.image * alone.saliency)
+    again = LIBRA.method(masked, explanation.target, references, 1)
+    [figures] = engine.figures(picture, [asked], [METRICS["coherency"]()])
+    alike = np.corrcoef(alone.saliency.flatten().numpy(), again.saliency.flatten().numpy())[0, 1]
+    assert figures.plain["coherency"] == pytest.approx((alike + 1) / 2, abs=1e-4)
+
+
+def test_all_references_excluded_is_refused(engine):
+    everything = references_of(engine, sample("coffee"), all_references(LIBRA))
+    with pytest.raises(ExplorerError, match="Every reference is excluded"):
+        engine.explain(sample("coffee"), replace(LIBRA, excluded=tuple(everything)))
+
+
+@pytest.mark.parametrize("layer", [None, "blocks.6"])
+def test_predicted_and_true_score_differences_are_those_of_the_head_in_float64(engine, layer):
+    """The last layer has a linear head, on which the prediction is exact; an earlier one has not."""
+    picture, request = sample("coffee"), replace(LIBRA, layer=layer, library="on-the-fly")
+    explanation = engine.explain(picture, request)
+    found = engine.study(picture, request, Linearity())
+    backbone = engine.backbone("efficientnet_lite0")
+    cut = backbone.cut(layer)
+    head = copy.deepcopy(cut.head).double()
+    probe = Probe(cut, backbone.preprocessing.tensor(picture))
+    here = probe.raw.double().requires_grad_()
+    score = head(here)[0, explanation.target]
+    [slopes] = torch.autograd.grad(score, here)
+    used = explanation.references
+    there = used.library.activations(used.indices).double()
+    assert found.true.tolist() == pytest.approx(
+        (score - head(there)[:, explanation.target]).tolist(), abs=1e-3
+    )
+    assert found.predicted.tolist() == pytest.approx(
+        ((here - there) * slopes).flatten(1).sum(1).tolist(), abs=1e-3
+    )
+    exact = torch.allclose(found.predicted, found.true, rtol=1e-3, atol=1e-3)
+    assert exact == (layer is None)
+
+
+def test_base_maps_are_those_of_the_references_in_their_order(engine):
+    picture = sample("coffee")
+    explanation = engine.explain(picture, LIBRA)
+    backbone = engine.backbone("efficientnet_lite0")
+    probe = Probe(backbone.cut(), backbone.preprocessing.tensor(picture))
+    used = explanation.references
+    expected = LIBRA.method.evidence(
+        probe, explanation.target, used.library.activations(used.indices)
+    ).base_maps
+    assert torch.allclose(engine.study(picture, LIBRA, BaseMaps(0, 4)), expected[:4], atol=1e-6)
+    assert torch.allclose(engine.study(picture, LIBRA, BaseMaps(4, 4)), expected[4:], atol=1e-6)
+
+
+@pytest.mark.parametrize(("percent", "by"), [(30, "area"), (50, "value"), (100, "area")])
+def test_the_picture_at_a_cut_and_its_complement(engine, percent, by):
+    picture = sample("coffee")
+    explanation = engine.explain(picture, LIBRA)
+    kept, rest = engine.at_cut(picture, explanation, percent, by)
+    backbone = engine.backbone("efficientnet_lite0")
+    image = backbone.preprocessing.tensor(picture)
+    mask = cut_map(explanation.attribution.saliency, percent, by)
+    for sight, seen in ((kept, image * mask), (rest, image * (1 - mask))):
+        with torch.inference_mode():
+            chance = backbone(seen[None]).double().softmax(1)[0, explanation.target]
+        assert sight.probability == pytest.approx(float(chance), abs=1e-5)
+        assert np.array_equal(sight.colours, backbone.preprocessing.colours(seen).numpy())
+    assert mask.any() == (percent < 100)
 
 
 def test_passes_are_those_that_the_map_takes_from_nothing(engine):

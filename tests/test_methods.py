@@ -288,6 +288,23 @@ def test_rejection_by_gain(gains, kept):
     assert rejection(gains) == [bool(keep) for keep in kept]
 
 
+@pytest.mark.parametrize(
+    ("gains", "branch", "mean", "limit"),
+    [
+        ([0.25, 0.75, -9.0], "some raise", 0.5, 0.25),
+        ([0.0, -0.5, -0.5, -0.5, -0.5], "some stand out", -0.4, -0.2),
+        ([-0.75, -0.25], "none stands out", -0.5, None),
+    ],
+)
+def test_a_rejection_says_by_which_branch_and_limit(gains, branch, mean, limit):
+    found = reject(torch.tensor(gains))
+    assert found.branch == branch
+    assert (found.mean, found.limit) == (pytest.approx(mean), limit and pytest.approx(limit))
+    among = LibraCAM().rejection(torch.tensor([NAN, *gains]))
+    assert among.kept.tolist() == [False, *found.kept.tolist()]
+    assert (among.branch, among.limit) == (found.branch, found.limit)
+
+
 SIZE = (8, 8)
 
 
@@ -319,6 +336,22 @@ def test_the_kept_base_maps_are_averaged_and_not_stretched(toy_probe):
     found = LibraCAM().combine(evidence([0.25, 0.75, 0.125], [0.5, 0.5, -0.1]), toy_probe)
     assert found.blank is None
     assert torch.equal(found.saliency, torch.full(SIZE, 0.5))
+
+
+def test_pinned_references_are_kept_whatever_their_gain(toy_probe):
+    measured = evidence([0.25, 0.5, 1.0], [-0.5, NAN, 0.5])
+    assert LibraCAM().combine(measured, toy_probe).kept.tolist() == [False, False, True]
+    found = LibraCAM().combine(measured, toy_probe, pinned=2)
+    assert found.kept.tolist() == [True, False, True], "but for one whose base map is constant"
+    assert torch.equal(found.saliency, torch.full(SIZE, 0.625))
+    first = LibraCAM(size=1).combine(measured, toy_probe, pinned=2)
+    assert torch.equal(first.saliency, torch.full(SIZE, 0.25))
+
+
+def test_evidence_in_another_order(toy_probe):
+    taken = evidence([0.25, 0.5, 1.0], [0.1, 0.2, 0.3]).taken(torch.tensor([2, 0]))
+    assert taken.gains.tolist() == pytest.approx([0.3, 0.1])
+    assert taken.base_maps[:, 0, 0].tolist() == taken.signed[:, 0, 0].tolist() == [1.0, 0.25]
 
 
 def test_a_constant_base_map_is_left_out(toy_probe):
