@@ -165,19 +165,6 @@ def test_heat_map_lies_on_the_crop_of_any_shape(visit):
         assert grey[outside].mean() < 0.5
 
 
-def test_libra_lab(visit):
-    page = visit("/lab?libra-cam.size=12")
-    expect(page.get_by_text("of 12 references kept")).to_be_visible()
-    expect(page.get_by_text("All references are measured")).to_be_visible()
-    items = page.locator(".cam-gallery li")
-    expect(items).to_have_count(12)
-    kept = page.locator(".cam-gallery li.kept").count()
-    expect(page.get_by_text(f"{kept} of 12 references kept")).to_be_visible()
-    page.get_by_role("slider", name="Libra-CAM: library size").press("End")
-    expect(page.get_by_text("of 100 references kept")).to_be_visible()
-    expect(items).to_have_count(100)
-
-
 def test_choices_survive_a_change_of_page(visit):
     page = visit("/?samples=coffee&class.coffee=504")
     settled(page, 2)

@@ -137,7 +137,7 @@ def _gallery(
     cards += [
         _card(row, explanation, used.library, index, "excluded", ("excluded by you",)) for index in excluded
     ]
-    _shelf(key=_KEY, data={"cards": cards}, on_act_change=_act)
+    _shelf(key=_KEY, data={"kind": "references", "cards": cards}, on_act_change=_act)
 
 
 def _verdict(place: int, used: ReferencesUsed, rejection: Rejection) -> tuple[str, tuple[str, ...]]:

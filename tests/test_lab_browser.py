@@ -1,0 +1,76 @@
+"""The Libra lab in a real browser against a real server."""
+
+import re
+
+from playwright.sync_api import expect
+
+PATH = "/lab?methods=libra-cam&metrics=average-gain&library=on-the-fly&libra-cam.size=12"
+
+
+def settled(page):
+    """Waits until the figures are there and nothing is being made."""
+    expect(page.get_by_text("All references are measured")).to_be_visible()
+    expect(page.get_by_text(re.compile("[Mm]easuring …"))).to_have_count(0)
+    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+
+
+def test_the_size_slider_changes_map_figures_and_curve(visit):
+    """And stands in the sidebar of the other pages."""
+    page = visit(PATH)
+    settled(page)
+    slider = page.get_by_test_id("stMain").get_by_role("slider", name="Libra-CAM: library size")
+    expect(slider).to_have_value("12")
+    shown = page.locator('canvas[data-cell^="look"][data-look]').first, page.locator(".cam-gallery img").first
+    before = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
+    slider.press("Home")
+    expect(page.get_by_text("1 of 1 references kept")).to_be_visible()
+    settled(page)
+    after = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    page.get_by_role("link", name="Compare").click()
+    beside = page.get_by_test_id("stSidebar").get_by_role("slider", name="Libra-CAM: library size")
+    expect(beside).to_have_value("1")
+
+
+def test_exclude_and_pin_by_a_click(visit):
+    page = visit(PATH + "&section=references")
+    settled(page)
+    cards = page.locator("li:has(.acts)")
+    expect(cards).to_have_count(12)
+    [first, second] = (cards.nth(place).locator(".acts button").first for place in (0, 5))
+    out, favourite = (button.get_attribute("aria-label").removeprefix("Pin ") for button in (first, second))
+    page.get_by_role("button", name=f"Exclude {out}", exact=True).click()
+    expect(page.locator("li.excluded")).to_contain_text(out)
+    expect(page.get_by_text("You have chosen: 1 excluded.")).to_be_visible()
+    page.get_by_role("button", name=f"Pin {favourite}", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(cards.first).to_contain_text("kept: pinned")
+    expect(cards.first).to_contain_text(favourite)
+    expect(page).to_have_url(re.compile("pinned=.*excluded=|excluded=.*pinned="))
+    again = visit("/" + page.url.split("/", 3)[3])
+    expect(again.locator("li.excluded")).to_contain_text(out)
+    expect(again.locator("li.pinned")).to_contain_text(favourite)
+    again.get_by_role("button", name="Forget pins and exclusions").click()
+    expect(again.locator("li:is(.pinned, .excluded)")).to_have_count(0)
+    expect(again).not_to_have_url(re.compile("pinned|excluded"))
+
+
+def test_phone(visit):
+    """Nothing is wider than a phone, in any section."""
+    page = visit(PATH, viewport={"width": 390, "height": 844}, color_scheme="dark")
+    settled(page)
+    for section, words in (
+        ("References", "Left the reference"),
+        ("How many references", "references are enough here"),
+        ("Linear approximation", "On average the prediction is off"),
+        ("Side by side", "Correlation of the maps"),
+    ):
+        page.get_by_role("radio", name=section, exact=True).click()
+        expect(page.get_by_text(words)).to_be_visible()
+        settled(page)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+        shown = page.locator("[data-testid=stMain] :is(canvas, img, button, .js-plotly-plot)")
+        assert (
+            max(shown.evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().right)")) <= 391
+        )
