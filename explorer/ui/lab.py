@@ -29,6 +29,7 @@ _SECTIONS = {
     "linear": "Linear approximation",
     "versus": "Side by side",
 }
+_OF_REFERENCES = ("references", "linear")
 
 
 def show(choice: Choice, look: Look) -> None:
@@ -107,7 +108,11 @@ def _section(
     choice: Choice,
     look: Look,
 ) -> None:
-    if section == "cut":
+    if explanation.attribution.blank is not None and section not in _OF_REFERENCES:
+        st.info(
+            "The map is blank, so there is nothing to cut or to compare; its references are still there to look at."
+        )
+    elif section == "cut":
         cuts(board, row, look)
     elif section == "references":
         references(board, row, explanation, used)

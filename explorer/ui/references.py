@@ -81,13 +81,10 @@ def _rule(used: ReferencesUsed, rejection: Rejection, explanation: Explanation) 
     if used.pinned:
         st.markdown(f"Pinned references are kept whatever their gain: {used.pinned} here.")
     info = used.library.info
-    rule = (
-        f"Only {used.qualified} pictures meet the rule of confident other classes, so those with the lowest "
-        "target probability stand in."
-        if used.fallback
-        else f"{used.qualified} of them meet the selection rule."
-    )
-    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {rule}"))
+    meeting = f"{used.qualified or 'None'} of them meet the rule of confident other classes"
+    if used.fallback:
+        meeting += ", too few, so those with the lowest target probability stand in"
+    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {meeting}."))
 
 
 def _reason(rejection: Rejection) -> str:
