@@ -4,6 +4,7 @@ PYTHONPATH=. python docs/make_reference.py [FOLDER]
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
@@ -91,7 +92,8 @@ def _paper(declared: type[Declared]) -> str:
 
 def _formula(method: type[Method]) -> str:
     """The first part of what its call says of itself, on one line."""
-    return " ".join((inspect.getdoc(method.__call__) or "").split("\n\nRaises")[0].split())
+    document = inspect.getdoc(method.__call__) or ""
+    return " ".join(re.split(r"\n\n(?:Args|Raises):", document)[0].split())
 
 
 def _escaped(text: str) -> str:

@@ -81,10 +81,10 @@ def _rule(used: ReferencesUsed, rejection: Rejection, explanation: Explanation) 
     if used.pinned:
         st.markdown(f"Pinned references are kept whatever their gain: {used.pinned} here.")
     info = used.library.info
-    meeting = f"{used.qualified or 'None'} of them meet the rule of confident other classes"
+    qualifying = f"{used.qualified or 'None'} of them meet the rule of confident other classes"
     if used.fallback:
-        meeting += ", too few, so those with the lowest target probability stand in"
-    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {meeting}."))
+        qualifying += ", too few, so those with the lowest target probability stand in"
+    st.caption(plain(f"Library {info.name}: {info.records} records, {info.source}. {qualifying}."))
 
 
 def _reason(rejection: Rejection) -> str:
