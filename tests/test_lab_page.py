@@ -115,6 +115,7 @@ def test_a_link_restores_pins_and_exclusions_until_they_are_forgotten(visit, eng
     assert (cards(app)[0]["kind"], cards(app)[-1]["kind"]) == ("pinned", "excluded")
     assert [act["pressed"] for act in cards(app)[0]["acts"]] == [True, False]
     assert "2 pinned, 1 excluded" in said(app)
+    assert "on-the-fly library · 2 pinned · 1 excluded" in said(app)
     again = visit(
         "references",
         **{key.replace(".", "__"): value for key, value in link(app).items() if key != "section"},

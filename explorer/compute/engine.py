@@ -609,7 +609,7 @@ class Engine:
             selection.indices[: method.size],
             attribution.gains.cpu(),
             attribution.kept.cpu(),
-            gathered.pinned,
+            min(gathered.pinned, len(attribution.kept)),
             len(selection.indices),
             selection.qualified,
             selection.fallback,

@@ -84,6 +84,7 @@ def _controls() -> tuple[By, Objective, bool, bool]:
             label="Objective",
             options=list(get_args(Objective)),
             format_func=str.capitalize,
+            required=True,
             help="What the best cut makes largest: the probability of the class, its gain over the whole picture, or "
             "the class's own score before it is weighed against other classes (logit).",
         )
@@ -96,6 +97,7 @@ def _controls() -> tuple[By, Objective, bool, bool]:
             label="Cut by",
             options=list(get_args(By)),
             format_func=str.capitalize,
+            required=True,
             help="Remove a share of the picture's area, or everything below a share of the map's highest value.",
         )
     with columns[2]:

@@ -13,7 +13,6 @@ _STYLE = """
   padding: 0 !important; list-style: none; }
 .cam-gallery li { margin: 0; padding: .4rem; border: 1px solid rgba(128,128,128,.35); border-radius: .5rem;
   font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
-.cam-gallery li.rejected :is(img, div) { filter: grayscale(1) opacity(.55); }
 .cam-gallery :is(img, div) { width: 100%; aspect-ratio: 1; border-radius: .3rem; display: block; margin-bottom: .3rem;
   background: rgba(128,128,128,.15); }
 </style>
@@ -28,7 +27,6 @@ class Item:
     alt: str
     title: str
     lines: tuple[str, ...] = ()
-    kind: str = ""
 
 
 def gallery(items: Iterable[Item]) -> None:
@@ -43,4 +41,4 @@ def _entry(item: Item) -> str:
         encoded = base64.b64encode(item.jpeg).decode("ascii")
         image = f'<img alt="{html.escape(item.alt)}" src="data:image/jpeg;base64,{encoded}">'
     lines = "".join(f"<br>{html.escape(line)}" for line in item.lines)
-    return f'<li class="{item.kind}">{image}<b>{html.escape(item.title)}</b>{lines}</li>'
+    return f"<li>{image}<b>{html.escape(item.title)}</b>{lines}</li>"

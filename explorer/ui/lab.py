@@ -53,6 +53,7 @@ def show(choice: Choice, look: Look) -> None:
             label="Look closer",
             options=list(_SECTIONS),
             format_func=_SECTIONS.get,
+            required=True,
             help="Each view looks at the same map and the same references.",
         )
         _section(section, board, row, explanation, explanation.references, choice, look)

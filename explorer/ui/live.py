@@ -129,6 +129,9 @@ def _made_with(choice: Choice) -> None:
         parts = [request.backbone, f"layer {layer.name} ({layer.shape})"]
         if any(method.needs_references() for method in choice.methods):
             parts.append(f"{request.library} library")
+            parts += [
+                f"{len(ids)} {kind}" for kind in ("pinned", "excluded") if (ids := getattr(request, kind))
+            ]
         parts.append(f"{len(request.levels)} calibration levels")
         if request.precision != "float32":
             parts.append(f"quick, not exact ({request.precision})")
