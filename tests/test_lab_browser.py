@@ -47,6 +47,7 @@ def test_exclude_and_pin_by_a_click(visit):
     page.keyboard.press("Enter")
     expect(cards.first).to_contain_text("kept: pinned")
     expect(cards.first).to_contain_text(favourite)
+    expect(page.get_by_role("button", name=f"Pin {favourite}", exact=True)).to_be_focused()
     expect(page).to_have_url(re.compile("pinned=.*excluded=|excluded=.*pinned="))
     again = visit("/" + page.url.split("/", 3)[3])
     expect(again.locator("li.excluded")).to_contain_text(out)

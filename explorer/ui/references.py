@@ -27,10 +27,10 @@ _PAGE = 24
 _SIDE = 112
 _KEY = "references"
 _HERE = Path(__file__).parent
-_shelf = st.components.v2.component(
+_cards = st.components.v2.component(
     "cam_explorer_references",
-    css=(_HERE / "shelf.css").read_text("utf-8"),
-    js=(_HERE / "shelf.js").read_text("utf-8"),
+    css=(_HERE / "references.css").read_text("utf-8"),
+    js=(_HERE / "references.js").read_text("utf-8"),
 )
 _HELP: dict[Kind, str] = {
     "pinned": "Put it first and keep it whatever its gain",
@@ -48,7 +48,7 @@ def references(board: Board, row: Row, explanation: Explanation, used: Reference
     with left:
         _histogram(used, rejection)
     with right:
-        _rule(used, rejection, explanation)
+        _rule(used, rejection)
     _gallery(board, row, explanation, used, rejection)
 
 
@@ -61,7 +61,7 @@ def _histogram(used: ReferencesUsed, rejection: Rejection) -> None:
     if not known:
         return
     below = rejection.branch == "some raise"
-    marks = [("mean", rejection.mean)]
+    marks = [("mean", rejection.mean)] if math.isfinite(rejection.mean) else []
     if rejection.limit is not None:
         marks.insert(0 if below else 1, (f"mean {'-' if below else '+'} deviation", rejection.limit))
     st.plotly_chart(
@@ -72,7 +72,7 @@ def _histogram(used: ReferencesUsed, rejection: Rejection) -> None:
     )
 
 
-def _rule(used: ReferencesUsed, rejection: Rejection, explanation: Explanation) -> None:
+def _rule(used: ReferencesUsed, rejection: Rejection) -> None:
     st.markdown("**Who is kept, and why**")
     st.markdown(
         "The gain of a reference is how much more probable the class gets when its base map, the picture less the "
@@ -134,7 +134,7 @@ def _gallery(
     cards += [
         _card(row, explanation, used.library, index, "excluded", ("excluded by you",)) for index in excluded
     ]
-    _shelf(key=_KEY, data={"kind": "references", "cards": cards}, on_act_change=_act)
+    _cards(key=_KEY, data={"kind": "references", "cards": cards}, on_act_change=_act)
 
 
 def _verdict(place: int, used: ReferencesUsed, rejection: Rejection) -> tuple[str, tuple[str, ...]]:

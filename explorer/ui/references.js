@@ -26,7 +26,9 @@ function card({ id, title, lines, kind, pictures, acts }, press) {
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
+  const focused = parentElement.getRootNode().activeElement?.getAttribute("aria-label");
   const list = element("ul", {}, ...data.cards.map((one) => card(one, (act) => setTriggerValue("act", act))));
   parentElement.querySelector("ul")?.remove();
   parentElement.append(list);
+  if (focused) list.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
 }
