@@ -63,7 +63,7 @@ def test_phone(visit):
     settled(page)
     for section, words in (
         ("References", "Left the reference"),
-        ("How many references", "references are enough here"),
+        ("How many references", re.compile("enough here")),
         ("Linear approximation", "On average the prediction is off"),
         ("Side by side", "Correlation of the maps"),
     ):

@@ -13,9 +13,10 @@ from PIL import Image
 from explorer import METRICS, Request, images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Convergence, Engine, Linearity, all_references
-from explorer.convergence import enough
+from explorer.convergence import Spread
 from explorer.methods.libra import LibraCAM
 from explorer.ui import preferences, references
+from explorer.ui.growth import verdict
 from explorer.ui.view import View
 
 ASKED = Request(method=LibraCAM(size=9), library="on-the-fly")
@@ -171,7 +172,7 @@ def test_the_growing_library_is_that_of_the_engine(visit, engine):
     app = visit("size")
     whole = all_references(ASKED)
     change = engine.study(CHELSEA, whole, Convergence())
-    assert f"**{enough(change)} of {change.sizes[-1]} references are enough here.**" in said(app)
+    assert f"**{verdict(change)}**" in said(app)
     studies = [Convergence(), Convergence(METRICS["average-gain"]()), Convergence(METRICS["adcc"](), 3, 100)]
     for position, study in enumerate(studies):
         low, high, mean = chart(app, position)["data"]
@@ -180,6 +181,13 @@ def test_the_growing_library_is_that_of_the_engine(visit, engine):
         assert mean["y"] == pytest.approx([np.mean(values) for values in spread.values], abs=1e-4)
         assert low["y"] == pytest.approx([min(values) for values in spread.values], abs=1e-4)
         assert high["y"] == pytest.approx([max(values) for values in spread.values], abs=1e-4)
+
+
+def test_the_verdict_names_the_size_that_is_enough():
+    sizes = (1, 2, 5, 18)
+    found = verdict(Spread(sizes, ((0.5,), (0.009,), (0.0,), (0.0,))))
+    assert found == "2 of 18 references are enough here."
+    assert "not enough" in verdict(Spread(sizes, ((0.5,), (0.4,), (0.3,), (0.0,))))
 
 
 def test_predicted_differences_are_drawn_against_the_true_ones(visit, engine):

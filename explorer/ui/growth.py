@@ -28,7 +28,7 @@ def growth(board: Board, row: Row, explanation: Explanation) -> None:
         spreads[title] = job.result
     change = spreads["Map change"]
     if change is not None:
-        st.markdown(f"**{enough(change)} of {change.sizes[-1]} references are enough here.**")
+        st.markdown(f"**{verdict(change)}**")
     st.caption(
         f"Enough is the smallest of these sizes from which on the map changes by less than {ENOUGH:g} on average. The "
         "change is 1 less the correlation with the map of the whole library: 0 for the same map, 1 for an unrelated "
@@ -57,3 +57,11 @@ def growth(board: Board, row: Row, explanation: Explanation) -> None:
         f"ADCC makes every map a second time, on the masked picture, a forward pass for each reference; so it is "
         f"measured up to {_DEAR.largest} references and over {_DEAR.orders} orders, in about 600 passes at most."
     )
+
+
+def verdict(change: Spread) -> str:
+    """How many references are enough, in a sentence."""
+    size, whole = enough(change), change.sizes[-1]
+    if size == whole:
+        return f"Fewer than all {whole} references are not enough here: a larger library may still change the map."
+    return f"{size} of {whole} references are enough here."
