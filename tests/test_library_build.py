@@ -535,6 +535,15 @@ class TestRules:
         assert set(labels[:classes]) == set(labels[classes : 2 * classes]) == set(labels)
         assert found != select(library, 0, rule="stratified", seed=5).indices.tolist()[: len(rows)]
 
+    @pytest.mark.parametrize("limit", [1e-6, 1e-3, 1.0])
+    def test_the_limit_of_the_target_probability(self, library, limit):
+        rows = self.usable(library, np.float32(limit))
+        found = select(library, 0, limit=limit)
+        assert found.qualified == len(rows)
+        assert found.fallback == (len(rows) < 30)
+        if not found.fallback:
+            assert sorted(found.indices.tolist()[: len(rows)]) == rows
+
     @pytest.mark.parametrize(("rule", "sign"), [("nearest", -1), ("farthest", 1)])
     def test_by_likeness(self, library, rule, sign):
         point = np.random.default_rng(2).normal(size=6)

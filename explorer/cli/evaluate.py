@@ -114,6 +114,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.library,
         arguments.rule,
         arguments.seed,
+        arguments.limit,
     )
     entries = open_dataset(
         arguments.images,

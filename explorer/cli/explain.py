@@ -70,6 +70,7 @@ def _explain(arguments: argparse.Namespace) -> None:
                 target=arguments.target,
                 library=arguments.library,
                 rule=arguments.rule,
+                limit=arguments.limit,
                 seed=arguments.seed,
                 levels=FINE_LEVELS if arguments.fine else PAPER_LEVELS,
                 precision="bfloat16" if arguments.quick else "float32",

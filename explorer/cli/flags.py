@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from explorer import backbones
 from explorer.declaration import Declared, options_of
 from explorer.errors import ExplorerError
-from explorer.library import BUILT_IN, RULES
+from explorer.library import BUILT_IN, RULES, UNLIKELY
 
 T = TypeVar("T", bound=Declared)
 
@@ -46,6 +46,13 @@ def references() -> Parser:
         "--library", default=BUILT_IN, metavar="NAME", help="of the references, or on-the-fly"
     )
     parser.add_argument("--rule", choices=list(RULES), default="random", help="how references are selected")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=UNLIKELY,
+        metavar="P",
+        help="of the target probability on references, in the rules that draw them (default: %(default)s)",
+    )
     return parser
 
 

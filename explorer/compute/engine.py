@@ -31,6 +31,7 @@ from explorer.images import Picture
 from explorer.library import (
     BUILT_IN,
     ON_THE_FLY,
+    UNLIKELY,
     Library,
     Rule,
     Selection,
@@ -87,7 +88,7 @@ class Request:
         backbone: registered name; ``layer``: name of a cut point, None for the default.
         method: with its options.
         target: class index; None for the predicted class.
-        library, rule, seed: where references come from, for the methods that need them.
+        library, rule, seed, limit: where references come from, for the methods that need them; see ``select``.
         levels: of the calibration, in percent of the area removed.
         precision: of the masked scores.
         pinned: ids of records of the library that come first, and that Libra-CAM keeps whatever their gain.
@@ -102,6 +103,7 @@ class Request:
     library: str = BUILT_IN
     rule: Rule = "random"
     seed: int = 0
+    limit: float = UNLIKELY
     levels: tuple[int, ...] = PAPER_LEVELS
     precision: Precision = "float32"
     pinned: tuple[str, ...] = ()
@@ -109,6 +111,10 @@ class Request:
 
     def __post_init__(self) -> None:
         check_levels(self.levels)
+        if not 0 <= self.limit <= 1:
+            raise ExplorerError(
+                f"The limit of the target probability of references is {self.limit}: give one from 0 to 1."
+            )
 
 
 def all_references(request: Request) -> Request:
@@ -627,7 +633,9 @@ class Engine:
             library = self.library(probe.cut, request.library, progress)
         preprocessing = probe.cut.backbone.preprocessing
         subject = Subject.seen(picture.digest, probe.image, probe.activation, preprocessing)
-        selection = select(library, target, rule=request.rule, seed=request.seed, subject=subject)
+        selection = select(
+            library, target, rule=request.rule, seed=request.seed, limit=request.limit, subject=subject
+        )
         if not len(selection.indices):
             raise ExplorerError(
                 f"The library {request.library!r} holds no picture of another class than "

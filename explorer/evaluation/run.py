@@ -21,7 +21,7 @@ from explorer.errors import ExplorerError
 from explorer.evaluation.regions import boxes_seen, region
 from explorer.evaluation.summary import VARIANTS
 from explorer.images import ImageError, Picture
-from explorer.library import BUILT_IN, Rule
+from explorer.library import BUILT_IN, UNLIKELY, Rule
 from explorer.methods import Method
 from explorer.metrics import Metric, Objects
 
@@ -43,7 +43,7 @@ class Configuration:
 
     Args:
         classes: whether the predicted or the given classes are explained; each given class of a picture apart.
-        library, rule, seed: where references come from, for the methods that need them.
+        library, rule, seed, limit: where references come from, for the methods that need them.
     """
 
     backbone: str
@@ -54,6 +54,7 @@ class Configuration:
     library: str = BUILT_IN
     rule: Rule = "random"
     seed: int = 0
+    limit: float = UNLIKELY
 
     def requests(self, target: int | None) -> list[Request]:
         return [
@@ -65,6 +66,7 @@ class Configuration:
                 self.library,
                 self.rule,
                 self.seed,
+                self.limit,
             )
             for method in self.methods
         ]
@@ -189,6 +191,7 @@ def describe(engine: Engine, entries: Sequence[Entry], configuration: Configurat
             "source": info.source,
             "rule": configuration.rule,
             "seed": configuration.seed,
+            "limit": configuration.limit,
         }
     content = hashlib.sha256()
     for entry in entries:

@@ -16,7 +16,7 @@ from explorer.library.merge import merge
 from explorer.library.on_the_fly import ON_THE_FLY, from_picture
 from explorer.library.on_the_fly import SIZE as ON_THE_FLY_SIZE
 from explorer.library.overview import Plane, Tally, common, plane, tally
-from explorer.library.select import RULES, Rule, Selection, Subject, select
+from explorer.library.select import RULES, UNLIKELY, Rule, Selection, Subject, select
 from explorer.library.shard import LibraryError, marks
 from explorer.library.sources import Source, from_entries, from_pictures, textures
 from explorer.library.store import Library, LibraryInfo, home, installed, open_library, opened, touch
@@ -28,6 +28,7 @@ __all__ = [
     "ON_THE_FLY",
     "ON_THE_FLY_SIZE",
     "RULES",
+    "UNLIKELY",
     "Keep",
     "Library",
     "LibraryError",

@@ -14,7 +14,7 @@ from explorer.library.store import Library
 
 Rule = Literal["random", "lowest", "confident", "stratified", "nearest", "farthest", "medoids"]
 RULES: dict[Rule, str] = {
-    "random": "Confident pictures of other classes with at most 0.01 % for the target, in seeded random order",
+    "random": "Confident pictures of other classes that the target is unlikely on, in seeded random order",
     "lowest": "Pictures of other classes, the lowest target probability first",
     "confident": "Pictures of other classes that are recognised rightly, the most confident first",
     "stratified": "As random, but one picture of each class in turn",
@@ -24,7 +24,7 @@ RULES: dict[Rule, str] = {
 }
 CONFIDENT = 0.8
 _WANTED = 30
-_UNLIKELY = 1e-4
+UNLIKELY = 1e-4
 _SAME = 20  # of the 256 bits of two marks, at most so many of which differ between near duplicates
 _BITS = torch.tensor([bin(byte).count("1") for byte in range(256)], dtype=torch.uint8)
 
@@ -70,18 +70,20 @@ def select(
     *,
     rule: Rule = "random",
     seed: int = 0,
+    limit: float = UNLIKELY,
     subject: Subject | None = None,
 ) -> Selection:
     """Orders the records of other classes for use as references of a class.
 
     The conditions of the random rule are those of the predecessor of Libra-CAM (recognised rightly, with a
-    probability of at least 0.8, and at most 1e-4 for the target), from which it draws without replacement, as the
+    probability of at least 0.8, and at most ``limit`` for the target), from which it draws without replacement, as the
     stratified and the medoids rule do in their way; what does not qualify follows, the lowest target probability
     first. The lowest rule is that of the successor Contrast-CAT (UAI 2025). Likeness is the cosine of the mean
     activations.
 
     Args:
         seed: of the random, stratified and medoids rules.
+        limit: of the target probability, in those rules.
         subject: the explained picture, which is never its own reference, nor are near duplicates of it. Without
             one nearest and farthest are in the order of the library.
     """
@@ -92,7 +94,7 @@ def select(
             other &= _BITS[(library.marks ^ subject.mark).long()].sum(1) > _SAME
     chances = library.chances(target)
     right = other & (library.predicted == library.labels) & (library.confidence >= CONFIDENT)
-    qualifies = right & (chances <= _UNLIKELY)
+    qualifies = right & (chances <= limit)
     qualified = int(qualifies.sum())
     ascending = chances.argsort(stable=True)
     lowest = ascending[other[ascending]]

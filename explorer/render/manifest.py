@@ -86,6 +86,7 @@ def entry(explanation: Explanation) -> dict[str, Any]:
             "source": references.library.info.source,
             "rule": request.rule,
             "seed": request.seed,
+            "limit": request.limit,
             "fallback": references.fallback,
             "pinned": list(request.pinned),
             "excluded": list(request.excluded),

@@ -3,7 +3,7 @@
 import shlex
 
 from explorer.evaluation.shelf import Kept
-from explorer.library import BUILT_IN
+from explorer.library import BUILT_IN, UNLIKELY
 
 
 def evaluate(kept: Kept, images: str) -> str:
@@ -22,4 +22,5 @@ def evaluate(kept: Kept, images: str) -> str:
     if library := about["library"]:
         words += ["--library", library["name"]] if library["name"] != BUILT_IN else []
         words += ["--rule", library["rule"], "--seed", str(library["seed"])]
+        words += ["--limit", str(library["limit"])] if library["limit"] != UNLIKELY else []
     return shlex.join([*words, "--out", "results"])

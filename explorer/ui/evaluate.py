@@ -144,6 +144,7 @@ def _configuration(
         request.library,
         request.rule,
         request.seed,
+        request.limit,
     )
     return configuration, baseline
 

@@ -162,7 +162,7 @@ def _card(
     drawn: bytes = b"",
 ) -> dict[str, Any]:
     name, label = library.ids[index], row.prediction.labels[int(library.labels[index])]
-    chance = float(library.probabilities[index, explanation.target])
+    chance = float(_chances(library, explanation.target)[index])
     pictures = [{"jpeg": _encoded(_thumbnail(library, index)), "alt": f"Reference {name}, {label}"}]
     if kind != "excluded":
         alt = f"Base map of reference {name} on {row.picture.name}"
@@ -189,7 +189,12 @@ def _act() -> None:
 
 @lru_cache(maxsize=512)
 def _thumbnail(library: Library, index: int) -> bytes:
-    return jpeg(Image.fromarray(library.thumbnails[index].numpy()), _SIDE)
+    return jpeg(Image.fromarray(library.thumbnail(index).numpy()), _SIDE)
+
+
+@lru_cache(maxsize=8)
+def _chances(library: Library, target: int) -> Tensor:
+    return library.chances(target)
 
 
 @lru_cache(maxsize=16)

@@ -13,15 +13,16 @@ from explorer.backbones import Layer
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Job, Request
 from explorer.images import Picture
-from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, Rule, installed
+from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, UNLIKELY, Rule, installed
 from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
 from explorer.ui.preferences import preferred
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, figure_controls
-from explorer.ui.view import bound, flag, grouped, number, one_of, show_flag, some_of, view, whole
+from explorer.ui.view import REFUSED, bound, flag, grouped, number, one_of, show_flag, some_of, view, whole
 
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
+_LIMITS = (1e-6, 1e-5, UNLIKELY, 1e-3, 1e-2, 0.1, 1.0)
 _MOMENT = 0.1  # seconds
 
 
@@ -83,10 +84,10 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     st.header("Methods", anchor=False)
     undefined = service().undefined(backbone, layer, waiter()) if layers else None
     chosen = _methods(undefined)
-    library, rule, seed, records = BUILT_IN, next(iter(RULES)), 0, _BUILT_IN_SIZE
+    library, rule, seed, limit, records = BUILT_IN, next(iter(RULES)), 0, UNLIKELY, _BUILT_IN_SIZE
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
-        library, rule, seed, records = _references(backbone, cut)
+        library, rule, seed, limit, records = _references(backbone, cut)
     methods = tuple(_configured(method, {"size": records}, places or {}) for method in chosen)
     with st.expander("Calibration and precision"):
         fine = bound(
@@ -119,6 +120,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
             library=library,
             rule=rule,
             seed=seed,
+            limit=limit,
             levels=FINE_LEVELS if fine else PAPER_LEVELS,
             precision="bfloat16" if quick else "float32",
             pinned=preferred("pinned"),
@@ -206,8 +208,8 @@ def libraries(backbone: str, layer: str | None) -> dict[str, int]:
     return {BUILT_IN: _BUILT_IN_SIZE, ON_THE_FLY: ON_THE_FLY_SIZE} | here
 
 
-def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
-    """Library, rule, seed, and how many records the library holds."""
+def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float, int]:
+    """Library, rule, seed, limit, and how many records the library holds."""
     sizes = libraries(backbone, layer)
     options = list(sizes)
     wanted = view().seed("library", BUILT_IN, lambda text: text[:60])
@@ -221,8 +223,8 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
         label="Reference library",
         options=options,
         help="Built-in: crops of the sample photographs, made at first use. On-the-fly: the picture itself in "
-        "shuffled tiles, pieces and blur, and the samples; nothing is stored. Build your own from a folder with "
-        "`cam-explorer library build`.",
+        "shuffled tiles, pieces and blur, and the samples; nothing is stored. Build your own on the page "
+        "Libraries.",
     )
     with st.expander("Selection of references"):
         rule = bound(
@@ -245,7 +247,17 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, int]:
             max_value=9999,
             help="Of the random order: another seed draws other references.",
         )
-    return library, rule, seed, sizes.get(library, _BUILT_IN_SIZE)
+        limit = bound(
+            st.select_slider,
+            "limit",
+            UNLIKELY,
+            lambda text: next((value for value in _LIMITS if str(value) == text), REFUSED),
+            label="Target probability at most",
+            options=_LIMITS,
+            format_func=lambda value: f"{100 * value:g} %",
+            help="The rules that draw take only pictures that are as unlikely to be the explained class.",
+        )
+    return library, rule, seed, limit, sizes.get(library, _BUILT_IN_SIZE)
 
 
 def _configured(method: type[Method], limits: dict[str, int], places: Mapping[str, DeltaGenerator]) -> Method:
