@@ -91,14 +91,19 @@ def show(choice: Choice) -> None:
         st.caption(f"{_size(sum(info.bytes for info in libraries))} in all on this server's disk.")
     else:
         st.caption("None is built yet; the built-in one is made when first needed.")
-    for begun in unfinished():
-        _half_built(begun)
-    report(board, choice, pictures=False)
+    # Each part has a place of its own, so that what is open below stays open when something comes or goes above.
+    with st.container():
+        for begun in unfinished():
+            _half_built(begun)
+        report(board, choice, pictures=False)
     line = st.container(height=64, border=False)
-    if libraries:
-        _one(board, libraries)
-    build_form(board, choice)
-    import_form()
+    with st.container():
+        if libraries:
+            _one(board, libraries)
+    with st.container():
+        build_form(board, choice)
+    with st.container():
+        import_form()
     follow(board, line, lambda: None)
 
 
