@@ -14,6 +14,7 @@ from explorer import METRICS, Request, images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Convergence, Engine, Linearity, all_references
 from explorer.convergence import Spread
+from explorer.library import Recipe, build, textures
 from explorer.methods.libra import LibraCAM
 from explorer.ui import preferences, references
 from explorer.ui.growth import verdict
@@ -53,6 +54,18 @@ def used(engine, request=ASKED):
 def names(engine, request=ASKED):
     found = used(engine, request)
     return [found.library.ids[index] for index in found.indices.tolist()]
+
+
+def test_the_library_size_survives_another_library(visit, engine):
+    """A slider with another end is another widget, which began at one reference."""
+    cut = engine.backbone("efficientnet_lite0").cut()
+    build([cut], Recipe("forty textures", "textures"), textures(40))
+    app = visit()
+    [library] = [box for box in app.selectbox if box.label == "Reference library"]
+    library.set_value("forty textures")
+    app = settle(app.run())
+    [size] = [slider for slider in app.slider if slider.label == "Libra-CAM: library size"]
+    assert (size.value, size.max) == (9, 40)
 
 
 @pytest.mark.parametrize(

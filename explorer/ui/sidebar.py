@@ -287,6 +287,10 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
         if view().seed(key, item.default, parse(low, item.metadata["high"])) > high:
             view().values[key] = high
             st.session_state.pop(f"widget {key}", None)
+        drawn: dict[str, float] = st.session_state.setdefault("limits", {})
+        if drawn.get(key, high) != high:  # to Streamlit another widget, which would begin at its lowest value
+            st.session_state.pop(f"widget {key}", None)
+        drawn[key] = high
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         with places.get(key, nullcontext()):
             values[item.name] = bound(
