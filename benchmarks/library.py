@@ -22,7 +22,7 @@ import torch
 from explorer.backbones import Cut, load
 from explorer.images import Picture
 from explorer.library import Library, Recipe, Source, Subject, build, installed, open_library, select, store
-from explorer.library.shard import Shard, write
+from explorer.library.shard import Shard, write_shard
 
 _ROUNDS = 3
 
@@ -119,8 +119,7 @@ def _generate(cut: Cut, count: int) -> None:
                 labels,
                 torch.randint(256, (n, 96, 96, 3), generator=generator, dtype=torch.uint8),
             )
-            names = {"ids": shard.ids, "digests": shard.digests}
-            files.append(write(folder, "shard", shard.tensors(), names))
+            files.append(write_shard(folder, shard))
         layer, backbone = cut.layer.name, cut.backbone.name
         store.publish(
             store.LibraryInfo("large", backbone, layer, cut.fingerprint, "random", 0, 0, "", "", tuple(files))

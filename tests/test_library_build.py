@@ -1,9 +1,11 @@
 """Libraries built, interrupted, built at once, put together, given away and thrown away."""
 
 import errno
+import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 from test_library import EIGHT, building, but, hand_made, toy_backbone
 
 from explorer import library as libraries
@@ -43,6 +47,7 @@ from explorer.library import (
     unfinished,
 )
 from explorer.library import shard as shards
+from explorer.library.store import parse_index
 
 RECIPE = Recipe("mine", "folder")
 
@@ -407,10 +412,12 @@ def test_given_away_and_taken_in(home, toy, photos, tmp_path, monkeypatch):
     assert exported(info).getvalue() == file.getvalue()
     assert take_in(file) == info
     monkeypatch.setenv("EXPLORER_HOME", str(tmp_path / "elsewhere"))
-    assert take_in(file) == info
-    check(info)
-    expected = {name: data for name, data in content(home).items() if "jsonl" not in name}
-    assert content(tmp_path / "elsewhere") == expected
+    there = take_in(file)
+    assert there == replace(info, plan="")
+    check(there)
+    expected = {name: data for name, data in content(home).items() if "safetensors" in name}
+    found = content(tmp_path / "elsewhere")
+    assert {name: data for name, data in found.items() if "safetensors" in name} == expected
     assert take_in(file, "another").fingerprint == info.fingerprint
     build([toy], Recipe("longer", "textures"), textures(6))
     with pytest.raises(LibraryError, match=r"Another library 'longer'.*another name"):
@@ -464,6 +471,75 @@ def test_a_forged_file_is_refused_and_leaves_nothing(home, toy, tmp_path, monkey
         take_in(file)
     assert not content(place) if place.exists() else True
     assert not installed()
+
+
+def forged(info, **changes):
+    """An exported library whose only shard has other tensors, with an index that knows them."""
+
+    def change(members):
+        name = next(name for name in members if name.startswith("shard"))
+        file = io.BytesIO(members.pop(name))
+        tensors = load_tensors(file.getvalue())
+        data = save({**tensors, **changes}, {"names": names_of(file.getvalue())})
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"shard-{digest[:32]}.safetensors"
+        members[name] = data
+        index = json.loads(members["index.json"])
+        index["files"][3] = {"name": name, "sha256": digest, "bytes": len(data)}
+        members["index.json"] = json.dumps(index).encode()
+
+    return rezipped(exported(info), change)
+
+
+def names_of(data):
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length])["__metadata__"]["names"]
+
+
+HOSTILE_TENSORS = {
+    "labels out of range": {"labels": torch.full((5,), 99)},
+    "too few labels": {"labels": torch.zeros(4, dtype=torch.int64)},
+    "activations of another kind": {"activations": torch.zeros(5, 5, 2, 2)},
+    "flat activations": {"activations": torch.zeros(5, 20).half()},
+    "probabilities that are none": {"probabilities": torch.full((5, 3), torch.nan)},
+    "thumbnails without colours": {"thumbnails": torch.zeros(5, 96, 96, 1, dtype=torch.uint8)},
+    "other records than the index says": {"labels": torch.ones(5, dtype=torch.int64)},
+}
+
+
+@pytest.mark.parametrize("changes", HOSTILE_TENSORS.values(), ids=HOSTILE_TENSORS)
+def test_hostile_tensors_are_refused(home, toy, tmp_path, monkeypatch, changes):
+    [info] = build([toy], RECIPE, textures(5))
+    file = forged(info, **changes)
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(LibraryError, match="no library that this version can read, or it is damaged"):
+        take_in(file)
+    assert not installed()
+
+
+def test_what_the_index_does_not_need_is_not_trusted(home, toy, tmp_path, monkeypatch):
+    """Sums that do not belong to the records are made anew."""
+    [info] = build([toy], RECIPE, textures(5))
+    file = forged(info, checks=torch.zeros(5, 16, dtype=torch.uint8), means=torch.zeros(5, 5).half())
+    whole = open_library(toy, "mine").means
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path / "elsewhere"))
+    assert take_in(file).fingerprint == info.fingerprint
+    library = open_library(toy, "mine")
+    assert torch.equal(library.means, whole)
+    library.activations(torch.arange(5))
+
+
+def test_a_library_of_another_shape_is_refused(home, toy):
+    """As of an index that claims weights to which its records do not belong."""
+    backbone = toy_backbone()
+    other = backbone.cut(backbone.layers[0].name)
+    [info] = build([other], RECIPE, textures(5))
+    entries = json.loads((info.folder / "index.json").read_text()) | {"space": toy.fingerprint}
+    claimed = parse_index(json.dumps(entries).encode())
+    shutil.copytree(info.folder, claimed.folder)
+    (claimed.folder / "index.json").write_text(json.dumps(entries))
+    with pytest.raises(LibraryError, match="not of this layer"):
+        open_library(toy, "mine")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"\x89PNG not a library" * 100])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,7 +18,16 @@ from explorer.backbones import Cut
 from explorer.images import ImageError, Picture
 from explorer.library import store
 from explorer.library.select import CONFIDENT
-from explorer.library.shard import File, LibraryError, Shard, Stored, marks, replace_file, thumbnail, write
+from explorer.library.shard import (
+    File,
+    LibraryError,
+    Shard,
+    Stored,
+    marks,
+    replace_file,
+    thumbnail,
+    write_shard,
+)
 from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
 from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
 
@@ -290,7 +298,8 @@ def _visit(
                 progress(done + start + first + len(batch), len(sources), size())
             for number, journal in enumerate(journals):
                 shard = Shard.merged([part[number] for part in parts]) if parts else None
-                journal.append(_Line(_write(journal.folder, shard) if shard else None, tuple(skipped)))
+                written = write_shard(journal.folder, shard) if shard is not None and len(shard) else None
+                journal.append(_Line(written, tuple(skipped)))
 
 
 def _ahead(readers: ThreadPoolExecutor, sources: Sequence[Source]) -> Iterator[Picture | ImageError]:
@@ -322,12 +331,6 @@ def _taken(shards: list[Shard], read: Sequence[tuple[Source, Picture]], chosen: 
     ]
     taken = chosen.of(shards[0], torch.tensor(right))
     return [shard.where(taken) for shard in shards]
-
-
-def _write(folder: Path, shard: Shard) -> File | None:
-    if not len(shard):
-        return None
-    return write(folder, "shard", shard.tensors(), {"ids": shard.ids, "digests": shard.digests})
 
 
 def _publish(cut: Cut, recipe: Recipe, plan: str, journal: _Journal) -> LibraryInfo:

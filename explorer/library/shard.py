@@ -67,6 +67,34 @@ class Shard:
             ),
         )
 
+    @classmethod
+    def read(cls, stored: "Stored") -> "Shard":
+        """The records in a file that is not trusted.
+
+        Raises:
+            ValueError, KeyError: they are not what is written here.
+        """
+        names = ("activations", "probabilities", "labels", "thumbnails")
+        activations, probabilities, labels, thumbnails = (stored.tensor(name) for name in names)
+        shard = cls(
+            stored.names("ids"), stored.names("digests"), activations, probabilities, labels, thumbnails
+        )
+        count = len(shard)
+        kinds = (activations.dtype, probabilities.dtype, labels.dtype, thumbnails.dtype)
+        sound = (
+            kinds == (torch.float16, torch.float32, torch.int64, torch.uint8)
+            and 0 < count == len(shard.digests) == len(activations) == len(probabilities) == len(thumbnails)
+            and (activations.ndim, probabilities.ndim, thumbnails.ndim) == (4, 2, 4)
+            and labels.shape == (count,)
+            and bool(torch.isfinite(probabilities).all())
+            and 0 <= int(labels.min()) <= int(labels.max()) < probabilities.shape[1]
+            and thumbnails.shape[1] == thumbnails.shape[2]
+            and thumbnails.shape[3] == 3
+        )
+        if not sound:
+            raise ValueError("not the records of a library")
+        return shard
+
     def where(self, kept: Tensor) -> "Shard":
         """The records (n,) bool that are kept."""
         rows = kept.nonzero()[:, 0].tolist()
@@ -137,6 +165,11 @@ class File:
             return False
 
 
+def write_shard(folder: Path, shard: Shard) -> File:
+    """Writes records into a file."""
+    return write(folder, "shard", shard.tensors(), {"ids": shard.ids, "digests": shard.digests})
+
+
 def write(folder: Path, kind: str, tensors: Mapping[str, Tensor], names: Mapping[str, Sequence[str]]) -> File:
     """Writes tensors and names into a file, whole or not at all."""
     # One entry: safetensors writes several in any order, and equal content is to make equal files.
@@ -186,6 +219,9 @@ class Stored:
         entry = self._header[key]
         first, last = entry["data_offsets"]
         return self._read(first, last - first, entry["dtype"]).reshape(entry["shape"])
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        return tuple(self._header[key]["shape"])
 
     def rows(self, key: str) -> Rows:
         return _StoredRows(self, key)

@@ -326,7 +326,7 @@ def open_library(cut: Cut, name: str) -> Library:
         if info is None:
             break
         try:
-            library = opened(info)
+            library = opened(info, cut)
         except LibraryError as error:
             problem = error
         else:
@@ -360,17 +360,27 @@ def touch(info: LibraryInfo) -> None:
         (info.folder / _USED).touch()
 
 
-def opened(info: LibraryInfo) -> Library:
+def opened(info: LibraryInfo, cut: Cut | None = None) -> Library:
     """The library that an index is of.
 
+    Args:
+        cut: the layer to which it is said to belong.
+
     Raises:
-        LibraryError: a file of it is missing or damaged.
+        LibraryError: a file of it is missing or damaged, or its activations are not of that layer.
     """
     folder = info.folder
     for file in info.files:
         if not file.intact(folder, whole=file.kind == "records"):
             raise LibraryError(f"{file.name} is missing or not what was written.")
     table, classes, means, *shards = (Stored(folder / file.name) for file in info.files)
+    if cut is not None:
+        layer, labels = cut.layer, len(cut.backbone.labels)
+        shape = (layer.channels, layer.height, layer.width)
+        if classes.shape("probabilities")[0] != labels or any(
+            s.shape("activations")[1:] != shape for s in shards
+        ):
+            raise LibraryError("Its activations are not of this layer.")
 
     def read_means() -> Tensor:
         if not info.files[2].intact(folder, whole=True):

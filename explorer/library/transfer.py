@@ -1,4 +1,4 @@
-"""A library as one file to give away: a ZIP file of its index and tensors, read back with distrust."""
+"""A library as one file to give away: a ZIP file of its index and records, read back with distrust."""
 
 import tempfile
 import zipfile
@@ -9,8 +9,8 @@ from typing import IO
 
 from explorer.library import store
 from explorer.library.build import Recipe
-from explorer.library.keep import check
-from explorer.library.shard import LibraryError
+from explorer.library.keep import check, delete
+from explorer.library.shard import LibraryError, Shard, Stored, write_shard
 from explorer.library.store import INDEX, LibraryInfo
 
 _MAX_INDEX = 16 * 2**20
@@ -25,7 +25,7 @@ def export(info: LibraryInfo, target: IO[bytes]) -> None:
     """
     check(info)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name in (INDEX, *(file.name for file in info.files)):
+        for name in (INDEX, *(file.name for file in info.shards)):
             # A fixed date: the same library makes the same file.
             member = zipfile.ZipInfo(name)
             with (
@@ -39,8 +39,7 @@ def export(info: LibraryInfo, target: IO[bytes]) -> None:
 def take_in(source: IO[bytes], name: str | None = None, limit: int | None = None) -> LibraryInfo:
     """Installs a library from a ZIP file that ``export`` wrote, here or elsewhere.
 
-    Nothing in the file is trusted: the files are those that its index names, each of the size and content that it
-    says, and their content is tensors and JSON.
+    Nothing in the file is trusted: its records are read as plain numbers, and stored anew.
 
     Args:
         name: what to call it instead.
@@ -78,16 +77,19 @@ def _install(archive: zipfile.ZipFile, info: LibraryInfo) -> LibraryInfo:
             f"Another library {info.name!r} for {info.backbone} at {info.layer} is here already: import this one by "
             "another name, or delete that one."
         )
-    with store.writing(info.folder), tempfile.TemporaryDirectory(dir=info.folder) as scratch:
-        for file in info.files:
+    with store.writing(info.folder), tempfile.TemporaryDirectory() as scratch:
+        store.sweep(info.folder, set())
+        files = []
+        for file in info.shards:
             path = Path(scratch) / file.name
-            with archive.open(file.name) as source, path.open("wb") as copy:
-                left = file.bytes
-                while left and (chunk := source.read(min(_CHUNK, left))):
-                    copy.write(chunk)
-                    left -= len(chunk)
+            with archive.open(file.name) as source:
+                path.write_bytes(source.read(file.bytes))
             if not file.intact(path.parent, whole=True):
                 raise ValueError(f"{file.name} is damaged")
-        for file in info.files:
-            (Path(scratch) / file.name).replace(info.folder / file.name)
-        return store.put(info)
+            files.append(write_shard(info.folder, Shard.read(Stored(path))))
+            path.unlink()
+        made = store.publish(replace(info, files=tuple(files), plan=""))
+    if made.fingerprint != info.fingerprint:
+        delete(made)
+        raise ValueError("its records are not those of its index")
+    return made
