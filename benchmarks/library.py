@@ -121,9 +121,9 @@ def _generate(cut: Cut, count: int) -> None:
             )
             files.append(write_shard(folder, shard))
         layer, backbone = cut.layer.name, cut.backbone.name
-        store.publish(
-            store.LibraryInfo("large", backbone, layer, cut.fingerprint, "random", 0, 0, "", "", tuple(files))
-        )
+        space = cut.fingerprint
+        info = store.LibraryInfo("large", backbone, layer, space, "random", 0, 0, "", "", tuple(files))
+        store.publish(store.assembled(info))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -18,6 +18,7 @@ from explorer.backbones import load
 from explorer.library import Recipe, build, installed, textures, unfinished
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
+from explorer.ui.building import key_of
 
 
 def press(app, label):
@@ -79,10 +80,9 @@ class TestPage:
 
     def test_two_are_compared(self):
         cut = load("efficientnet_lite0").cut()
-        build([cut], Recipe("small", "textures"), textures(4))
-        build([cut], Recipe("large", "textures"), textures(6))
-        here = f"efficientnet_lite0 {cut.layer.name}"
-        query = {"shown library": f"{here} large", "beside library": f"{here} small"}
+        [small] = build([cut], Recipe("small", "textures"), textures(4))
+        [large] = build([cut], Recipe("large", "textures"), textures(6))
+        query = {"shown library": key_of(large), "beside library": key_of(small)}
         app = open_page("libraries", **query)
         assert "4 pictures are in both" in tables(app)[1]
 

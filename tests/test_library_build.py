@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from explorer.library import (
     merge,
     open_library,
     select,
+    store,
     take_in,
     textures,
     tidy,
@@ -560,14 +562,14 @@ def test_the_least_recently_used_go_first_and_never_one_in_use(home, toy, monkey
             os.utime(path, (time.time() - age,) * 2)
     size = made["new"].bytes
     monkeypatch.setenv("EXPLORER_LIBRARY_GB", str(3.5 * size / 1e9))
-    assert [info.name for info in tidy(made["new"])] == ["older"]
+    assert [info.name for info in tidy([made["new"]])] == ["older"]
     monkeypatch.setenv("EXPLORER_LIBRARY_GB", str(0.5 * size / 1e9))
-    assert [info.name for info in tidy(made["new"])] == ["old"]
+    assert [info.name for info in tidy([made["new"]])] == ["old"]
     assert [info.name for info in installed()] == ["new", "used"]
     for wrong in ("much", "-1", "0"):
         monkeypatch.setenv("EXPLORER_LIBRARY_GB", wrong)
         with pytest.raises(LibraryError, match="EXPLORER_LIBRARY_GB is"):
-            tidy(made["new"])
+            tidy([made["new"]])
 
 
 @pytest.fixture(scope="module")
@@ -667,3 +669,158 @@ def test_marks_are_the_signs_of_differences():
     grey = picture[0].double().mean(2).numpy()
     bits = np.unpackbits(marks(picture)[0].numpy()).reshape(16, 16)
     assert np.array_equal(bits, grey[:, :-1] > grey[:, 1:])
+
+
+class TestMeanwhile:
+    """What another writer does at the same time, or has begun, is not undone."""
+
+    @staticmethod
+    @contextmanager
+    def another_writes(folder):
+        """Another process holds the lock of a library."""
+        script = (
+            "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); "
+            "print('held', flush=True); sys.stdin.read()"
+        )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        holder = subprocess.Popen(
+            [sys.executable, "-c", script, f"{folder}.lock"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert holder.stdout.readline() == "held\n"
+            yield
+        finally:
+            holder.communicate()
+
+    def test_nothing_waits_but_a_build_which_can_be_stopped(self, home, toy):
+        [info] = build([toy], RECIPE, textures(5))
+        file = exported(info)
+
+        def stop(done, total, written):
+            raise InterruptedError
+
+        with self.another_writes(info.folder):
+            for deed in (lambda: delete(info), lambda: take_in(file)):
+                with pytest.raises(LibraryError, match="being written just now"):
+                    deed()
+            with pytest.raises(LibraryError):
+                build([toy], RECIPE, textures(6), stop)
+        check(info)
+
+    def test_a_build_that_goes_on_is_not_unfinished_nor_given_up(self, home, toy):
+        def stop(done, total, written):
+            if done:
+                raise InterruptedError
+
+        with pytest.raises(LibraryError):
+            build([toy], RECIPE, textures(5), stop)
+        [begun] = unfinished()
+        with self.another_writes(store.folder_of(toy, "mine")):
+            assert not unfinished()
+            with pytest.raises(LibraryError, match="being written just now"):
+                forget(begun)
+        assert unfinished() == [begun]
+
+    def test_neither_an_import_nor_a_merge_takes_the_place_of_an_unfinished_build(self, home, toy):
+        [info] = build([toy], Recipe("whole", "textures"), textures(5))
+
+        def stop(done, total, written):
+            if done > 130:
+                raise InterruptedError
+
+        with pytest.raises(LibraryError):
+            build([toy], RECIPE, textures(200), stop)
+        before = content(home)
+        for deed in (lambda: take_in(exported(info), "mine"), lambda: merge([info], RECIPE)):
+            with pytest.raises(LibraryError, match=r"'mine' .* is not finished"):
+                deed()
+        assert content(home) == before
+
+    def test_what_was_made_anew_is_not_deleted(self, home, toy):
+        [info] = build([toy], RECIPE, textures(5))
+        [new] = build([toy], RECIPE, textures(6))
+        with pytest.raises(LibraryError, match="made anew meanwhile"):
+            delete(info)
+        check(new)
+
+    def test_an_interrupted_merge_leaves_the_former_library(self, home, toy, monkeypatch):
+        parts = [build([toy], Recipe(f"part {n}", "textures"), textures(5 + n))[0] for n in range(2)]
+        former = merge(parts[:1], RECIPE)
+
+        def fail(*_):
+            raise InterruptedError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "hardlink_to", fail)
+            patch.setattr("shutil.copyfile", fail)
+            with pytest.raises(LibraryError):
+                merge(parts, RECIPE)
+        check(former)
+        assert open_library(toy, "mine").info == former
+
+
+def test_an_import_mends_a_damaged_library(home, toy):
+    [info] = build([toy], RECIPE, textures(5))
+    file = exported(info)
+    (info.folder / info.shards[0].name).write_bytes(b"damaged")
+    assert take_in(file) == info
+    check(info)
+    assert not unfinished()
+
+
+@pytest.mark.parametrize("name", ["built-in", "on-the-fly"])
+def test_no_import_takes_a_name_of_the_explorer(home, toy, name):
+    [info] = build([toy], RECIPE, textures(5))
+    with pytest.raises(LibraryError, match="that the explorer makes"):
+        take_in(rezipped(exported(info), edit(name=name)), None)
+
+
+@pytest.mark.parametrize("source", ["\ud800", "x\x1b[2J", "x" * 5000])
+def test_an_index_says_only_what_can_be_shown(home, toy, source):
+    [info] = build([toy], RECIPE, textures(5))
+    file = rezipped(exported(info), edit(source=source))
+    delete(info)
+    with pytest.raises(LibraryError, match="no library that this version can read"):
+        take_in(file)
+
+
+def test_an_empty_build_of_several_layers_leaves_nothing(home):
+    backbone = toy_backbone()
+    cuts = [backbone.cut(layer.name) for layer in backbone.layers]
+    with pytest.raises(LibraryError, match="would be empty"):
+        build(cuts, Recipe("mine", "textures", keep="confident"), textures(3))
+    assert not unfinished()
+    assert not content(home)
+
+
+def test_a_library_of_many_files_holds_none_open(home, toy, monkeypatch, photos):
+    [info] = build([toy], RECIPE, sources_of(toy, photos))
+    whole = open_library(toy, "mine").activations(torch.arange(info.records))
+    monkeypatch.setattr(store, "_HELD", 1)
+    library = open_library(toy, "mine")
+    assert torch.equal(library.activations(torch.arange(info.records)), whole)
+    delete(info)
+    with pytest.raises(LibraryError, match="is missing or damaged"):
+        library.activations(torch.arange(2))
+
+
+def test_what_never_became_a_library_is_tidied_away(home, toy):
+    orphan = store.folder_of(toy, "gone")
+    orphan.mkdir(parents=True)
+    (orphan / "shard-0.safetensors").write_bytes(b"left over")
+    tidy([])
+    assert not orphan.exists()
+
+
+def test_balanced_with_more_classes_than_a_round_fills(home, toy, photos):
+    names = sorted(path.name for path in photos.glob("*.png"))[:60]
+    entries = [
+        Entry(name, photos / name, (0 if number < 40 else 1 + number % 2,))
+        for number, name in enumerate(names)
+    ]
+    build([toy], Recipe("mine", "folder", size=20, balanced=True), from_entries(entries))
+    counts = sorted(open_library(toy, "mine").labels.bincount().tolist())
+    assert counts == [6, 7, 7]

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,7 +108,8 @@ def _build(arguments: argparse.Namespace) -> None:
         entries = open_dataset(
             arguments.images, classes=backbone.labels, labels=arguments.labels, split=arguments.split
         )
-        sources, title, source = from_entries(entries), place.name, f"folder {place.name}"
+        sources, source = from_entries(entries), f"{'folder' if place.is_dir() else 'list'} {place.name}"
+        title = place.name if place.is_dir() else place.stem
     else:
         sources, title, source = textures(arguments.textures), "textures", "generated textures"
     recipe = Recipe(
@@ -129,7 +130,7 @@ def _build(arguments: argparse.Namespace) -> None:
     cuts = list({cut.layer: cut for cut in (backbone.cut(layer) for layer in layers)}.values())
     built = build(cuts, recipe, sources, progress)
     _print(built, arguments.json)
-    _tidy(built[-1])
+    _tidy(built)
 
 
 def _free(name: str) -> str:
@@ -190,7 +191,7 @@ def _import(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise ExplorerError(f"{arguments.file} cannot be read ({error.strerror}): check the path.") from error
     _print([info], arguments.json)
-    _tidy(info)
+    _tidy([info])
 
 
 def _merge(arguments: argparse.Namespace) -> None:
@@ -201,7 +202,7 @@ def _merge(arguments: argparse.Namespace) -> None:
     together = ", ".join(sorted({part.name for part in parts}))
     info = merge(parts, Recipe(_free(arguments.name), f"merged of {together}"))
     _print([info], arguments.json)
-    _tidy(info)
+    _tidy([info])
 
 
 def _named(name: str, backbone: str | None, layer: str | None) -> list[LibraryInfo]:
@@ -225,7 +226,7 @@ def _one(arguments: argparse.Namespace) -> LibraryInfo:
     return libraries[0]
 
 
-def _tidy(needed: LibraryInfo) -> None:
+def _tidy(needed: Sequence[LibraryInfo]) -> None:
     for info in tidy(needed):
         print(
             f"Removed {info.name} of {info.backbone} at {info.layer}, the least recently used: all libraries "

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
 BUILT_IN = "built-in"
 SHARD = 128  # sources that a shard is made of
 _READERS = 2
+_HIGHEST = 65504.0  # of the half precision in which activations are stored
 
 Keep = Literal["all", "confident"]
 Progress = Callable[[int, int, int], None]
@@ -49,7 +51,8 @@ class Recipe:
         keep: "confident": only pictures recognised rightly, where that is known, with a probability of at least 0.8.
         per_class: at most so many of each class; 0 for no limit.
         size: at most so many in all, drawn at random; 0 for no limit.
-        balanced: at most so many of each class that all of them together make up ``size``.
+        balanced: one of each class in turn, up to an equal share of ``size``; of pictures whose classes are not known,
+            at most that share of each predicted class.
 
     Raises:
         LibraryError: a name that cannot be one, a negative limit, or ``balanced`` without ``size``.
@@ -63,6 +66,7 @@ class Recipe:
     balanced: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", "".join(filter(str.isprintable, self.source))[:200])
         if not store.is_name(self.name):
             raise LibraryError(f"{self.name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
         if min(self.per_class, self.size) < 0:
@@ -76,7 +80,15 @@ class Recipe:
         """The sources as they are visited: as they come, or shuffled (seed 0) where not all are wanted."""
         if not self.size:
             return list(sources)
-        return [sources[index] for index in np.random.default_rng(0).permutation(len(sources))]
+        shuffled = [sources[index] for index in np.random.default_rng(0).permutation(len(sources))]
+        if not self.balanced:
+            return shuffled
+        before: Counter[tuple[int, ...]] = Counter()
+        turns = []
+        for source in shuffled:
+            turns.append(before[source.labels] if source.labels else 0)
+            before[source.labels] += 1
+        return [shuffled[index] for index in np.argsort(turns, kind="stable")]
 
     def limit(self, sources: Sequence[Source], classes: int) -> float:
         """How many of each class may be taken."""
@@ -188,6 +200,10 @@ class _Journal:
     def files(self) -> tuple[File, ...]:
         return tuple(line.file for line in self.lines if line.file)
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(reason for line in self.lines for reason in line.skipped)
+
 
 def build(
     cuts: Sequence[Cut], recipe: Recipe, sources: Sequence[Source], progress: Progress | None = None
@@ -215,9 +231,10 @@ def build(
         )
         for cut in cuts
     ]
+    report = progress or (lambda done, total, size: None)
     with ExitStack() as held:
-        for folder in sorted(folder_of(cut, recipe.name) for cut in cuts):
-            held.enter_context(store.writing(folder))
+        for folder in sorted({folder_of(cut, recipe.name) for cut in cuts}):
+            held.enter_context(store.writing(folder, lambda: report(0, len(visited), 0)))
         former = [store.find(cut, recipe.name) for cut in cuts]
         finished = [info for info in former if info and info.plan == plan and intact(info)]
         if len(finished) == len(cuts):
@@ -229,7 +246,11 @@ def build(
             store.sweep(
                 journal.folder, {file.name for file in (*journal.files, *(info.files if info else ()))}
             )
-        _visit(cuts, recipe, visited, journals, progress or (lambda done, total, size: None))
+        _visit(cuts, recipe, visited, journals, report)
+        if not journals[0].files:
+            for journal in journals:
+                (journal.folder / JOURNAL).unlink()
+            raise _empty(recipe, journals[0])
         return [_publish(cut, recipe, plan, journal) for cut, journal in zip(cuts, journals, strict=True)]
 
 
@@ -239,16 +260,31 @@ def intact(info: LibraryInfo) -> bool:
 
 
 def unfinished() -> list[Unfinished]:
-    """The builds that have begun and that no finished library came of, by name; some may be going on."""
-    found = []
-    for path in (store.home() / "libraries").glob(f"*/{JOURNAL}"):
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            with path.open("rb") as file:
-                begun = Unfinished(**json.loads(file.readline()))
-            finished = store.read_index(path.parent)
-            if finished is None or finished.plan != begun.plan:
-                found.append(begun)
+    """The builds that have begun, that no finished library came of, and that do not go on just now; by name."""
+    paths = (store.home() / "libraries").glob(f"*/{JOURNAL}")
+    found = [
+        begun for path in paths if (begun := unfinished_in(path.parent)) and not store.is_written(path.parent)
+    ]
     return sorted(found, key=lambda begun: (begun.name, begun.backbone, begun.layer))
+
+
+def unfinished_in(folder: Path) -> Unfinished | None:
+    """The build that has begun in a folder and that no finished library came of."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        with (folder / JOURNAL).open("rb") as file:
+            begun = Unfinished(**json.loads(file.readline()))
+        finished = store.read_index(folder)
+        return begun if finished is None or finished.plan != begun.plan else None
+    return None
+
+
+def refuse_unfinished(info: LibraryInfo) -> None:
+    """Refuses to put a library in the place of a build that has begun."""
+    if unfinished_in(info.folder) is not None:
+        raise LibraryError(
+            f"A build of the library {info.name!r} for {info.backbone} at {info.layer} is not finished: choose another "
+            "name, or finish that build."
+        )
 
 
 def forget(begun: Unfinished) -> None:
@@ -334,13 +370,6 @@ def _taken(shards: list[Shard], read: Sequence[tuple[Source, Picture]], chosen: 
 
 
 def _publish(cut: Cut, recipe: Recipe, plan: str, journal: _Journal) -> LibraryInfo:
-    skipped = tuple(reason for line in journal.lines for reason in line.skipped)
-    if not journal.files:
-        (journal.folder / JOURNAL).unlink()
-        first = f" The first problem: {skipped[0]}" if skipped else ""
-        raise LibraryError(
-            f"The library {recipe.name!r} would be empty: {recipe.source} holds no picture that can be taken.{first}"
-        )
     info = LibraryInfo(
         recipe.name,
         cut.backbone.name,
@@ -352,9 +381,16 @@ def _publish(cut: Cut, recipe: Recipe, plan: str, journal: _Journal) -> LibraryI
         fingerprint="",
         plan=plan,
         files=journal.files,
-        skipped=skipped,
+        skipped=journal.skipped,
     )
-    return store.publish(info)
+    return store.publish(store.assembled(info))
+
+
+def _empty(recipe: Recipe, journal: _Journal) -> LibraryError:
+    first = f" The first problem: {journal.skipped[0]}" if journal.skipped else ""
+    return LibraryError(
+        f"The library {recipe.name!r} would be empty: {recipe.source} holds no picture that can be taken.{first}"
+    )
 
 
 def _check_labels(cut: Cut, sources: Sequence[Source]) -> None:
@@ -416,7 +452,7 @@ def records(cuts: Sequence[Cut], read: Sequence[tuple[Source, Picture]]) -> list
         Shard(
             tuple(source.identifier for source, _ in read),
             tuple(picture.digest for _, picture in read),
-            cut.layer.to_maps(raw)[: len(read)].half().cpu(),
+            cut.layer.to_maps(raw)[: len(read)].clamp(-_HIGHEST, _HIGHEST).half().cpu(),
             probabilities,
             torch.tensor(labels),
             thumbnails,

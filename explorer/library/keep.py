@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from explorer.library import store
@@ -13,24 +14,38 @@ DEFAULT_BUDGET = 20.0  # GB
 _IN_USE = 600  # seconds
 
 
-def check(info: LibraryInfo) -> None:
+def check(info: LibraryInfo, progress: Callable[[int, int], None] | None = None) -> None:
     """Reads a library whole.
+
+    Args:
+        progress: called with (files read, files in all); may raise to stop.
 
     Raises:
         LibraryError: names the files that do not hold what was written.
     """
-    damaged = [file.name for file in info.files if not file.intact(info.folder, whole=True)]
+    damaged = []
+    for done, file in enumerate(info.files, 1):
+        if not file.intact(info.folder, whole=True):
+            damaged.append(file.name)
+        if progress is not None:
+            progress(done, len(info.files))
     if damaged:
         raise LibraryError(
             f"The library {info.name!r} for {info.backbone} at {info.layer} is damaged: {', '.join(damaged)} "
-            f"{'does' if len(damaged) == 1 else 'do'} not hold what was written. Build it again, which mends the "
-            "damaged files alone, or import it again."
+            f"{'does' if len(damaged) == 1 else 'do'} not hold what was written. Build or import it again."
         )
 
 
 def delete(info: LibraryInfo) -> None:
-    """Removes a library; who has it open may go on reading it."""
+    """Removes a library.
+
+    Raises:
+        LibraryError: it is being written just now, or was meanwhile.
+    """
     with store.writing(info.folder):
+        found = store.read_index(info.folder)
+        if found is not None and (found, found.created) != (info, info.created):
+            raise LibraryError(f"The library {info.name!r} has been made anew meanwhile: look at it again.")
         (info.folder / store.INDEX).unlink(missing_ok=True)
         shutil.rmtree(info.folder, ignore_errors=True)
 
@@ -49,21 +64,30 @@ def budget() -> int:
     raise LibraryError(f"EXPLORER_LIBRARY_GB is {text!r}: set it to a number of gigabytes, such as 20.")
 
 
-def tidy(needed: LibraryInfo) -> list[LibraryInfo]:
-    """Removes libraries until all fit into the budget, the least recently used first.
+def tidy(needed: Sequence[LibraryInfo]) -> list[LibraryInfo]:
+    """Removes what was never finished and never will be, and libraries until all fit into the budget, the least
+    recently used first.
 
     Args:
-        needed: the one that has just been made, which stays, as do those used in the last ten minutes.
+        needed: those that have just been made, which stay, as do those used in the last ten minutes or being written.
 
     Returns:
         What was removed.
     """
+    for path in (store.home() / "libraries").glob("*/"):
+        if not any((path / name).exists() for name in (store.INDEX, store.JOURNAL)):
+            with suppress(LibraryError), store.writing(path):
+                if not any((path / name).exists() for name in (store.INDEX, store.JOURNAL)):
+                    shutil.rmtree(path, ignore_errors=True)
     kept = sorted(store.installed(), key=lambda info: info.last_use)
     total, removed = sum(info.bytes for info in kept), []
     for info in kept:
         if total <= budget():
             break
-        if info != needed and time.time() - info.last_use > _IN_USE:
+        current = store.read_index(info.folder)
+        if current is None or info in needed or time.time() - current.last_use <= _IN_USE:
+            continue
+        with suppress(LibraryError):
             delete(info)
             removed.append(info)
             total -= info.bytes

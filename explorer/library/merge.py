@@ -2,12 +2,11 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from explorer.library import store
-from explorer.library.build import Recipe
+from explorer.library.build import Recipe, refuse_unfinished
 from explorer.library.keep import check
 from explorer.library.shard import File, LibraryError
 from explorer.library.store import LibraryInfo
@@ -22,7 +21,8 @@ def merge(parts: Sequence[LibraryInfo], recipe: Recipe) -> LibraryInfo:
         recipe: its name and source; a former library of this name is replaced.
 
     Raises:
-        LibraryError: parts of other weights, layers or preprocessing than the first, a damaged one, or none.
+        LibraryError: parts of other weights, layers or preprocessing than the first, a damaged one, or none; or a
+            build of this name has begun.
     """
     if not parts:
         raise LibraryError("Nothing to merge: name at least one library.")
@@ -47,23 +47,25 @@ def merge(parts: Sequence[LibraryInfo], recipe: Recipe) -> LibraryInfo:
         files=(),
         skipped=tuple(sorted({reason for part in parts for reason in part.skipped})),
     )
-    with store.writing(info.folder):
+    with store.writing(info.folder, lambda: None):
+        refuse_unfinished(info)
         (info.folder / store.JOURNAL).unlink(missing_ok=True)
         shards: dict[str, File] = {}
         for part in parts:
             for file in part.shards:
-                _take(part.folder / file.name, info.folder / file.name)
+                if not file.intact(info.folder, whole=True):
+                    _take(part.folder / file.name, info.folder / file.name)
                 shards[file.name] = file
         files = tuple(shards[name] for name in sorted(shards))
-        return store.publish(replace(info, files=files))
+        return store.publish(store.assembled(replace(info, files=files)))
 
 
 def _take(source: Path, target: Path) -> None:
     """The same file there: by a link where the file system has them, for its content never changes."""
-    if source == target:
-        return
-    target.unlink(missing_ok=True)
-    with suppress(OSError):
-        target.hardlink_to(source)
-        return
-    shutil.copyfile(source, target)
+    scratch = target.with_name(f".{target.name}")
+    scratch.unlink(missing_ok=True)
+    try:
+        scratch.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, scratch)
+    scratch.replace(target)

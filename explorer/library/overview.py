@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def plane(library: Library) -> Plane:
     found = PCA(components, svd_solver="full").fit(points.double().numpy())
     places = torch.zeros(len(chosen), 2)
     places[:, :components] = torch.from_numpy(found.transform(points.double().numpy())).float()
-    shares = [*map(float, found.explained_variance_ratio_), 0.0][:2]
+    shares = [*np.nan_to_num(found.explained_variance_ratio_).tolist(), 0.0][:2]
     return Plane(chosen, places, (shares[0], shares[1]))
 
 

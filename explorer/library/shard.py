@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,13 +87,14 @@ class Shard:
             and 0 < count == len(shard.digests) == len(activations) == len(probabilities) == len(thumbnails)
             and (activations.ndim, probabilities.ndim, thumbnails.ndim) == (4, 2, 4)
             and labels.shape == (count,)
-            and bool(torch.isfinite(probabilities).all())
+            and bool(torch.isfinite(probabilities).all() and torch.isfinite(activations).all())
             and 0 <= int(labels.min()) <= int(labels.max()) < probabilities.shape[1]
             and thumbnails.shape[1] == thumbnails.shape[2]
             and thumbnails.shape[3] == 3
         )
         if not sound:
             raise ValueError("not the records of a library")
+        "".join((*shard.ids, *shard.digests)).encode()
         return shard
 
     def where(self, kept: Tensor) -> "Shard":
@@ -194,23 +196,29 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 class Stored:
-    """A file of a library, opened; it stays readable when it is deleted meanwhile.
+    """A file of a library. It is read by row and not mapped: of a mapped file far more than the rows in use stays in
+    memory.
 
-    It is read by row and not mapped: of a mapped file far more than the rows in use stays in memory.
+    Args:
+        held: whether it is kept open, so that it stays readable when it is deleted meanwhile.
 
     Raises:
         LibraryError: it is missing or no safetensors file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, held: bool = True) -> None:
+        self._path = path
         try:
             with safe_open(path, framework="pt"):  # which checks that the header fits the file
-                self._file = path.open("rb")
-            length = int.from_bytes(self._file.read(8), "little")
-            self._header = json.loads(self._file.read(length))
-        except (OSError, SafetensorError) as error:
-            raise LibraryError(f"{path.name} is missing or damaged: build the library again.") from error
+                file = path.open("rb")
+            length = int.from_bytes(file.read(8), "little")
+            self._header = json.loads(file.read(length))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise self._missing() from error
         self._start, self._lock = 8 + length, threading.Lock()
+        self._file = file if held else None
+        if not held:
+            file.close()
 
     def names(self, key: str) -> tuple[str, ...]:
         return tuple(map(str, json.loads(self._header["__metadata__"]["names"])[key]))
@@ -234,10 +242,16 @@ class Stored:
         return self._read(first + index * length, length, entry["dtype"]).reshape(shape)
 
     def _read(self, first: int, length: int, kind: str) -> Tensor:
-        with self._lock:
-            self._file.seek(self._start + first)
-            data = bytearray(self._file.read(length))
+        try:
+            with self._lock, nullcontext(self._file) if self._file else self._path.open("rb") as file:
+                file.seek(self._start + first)
+                data = bytearray(file.read(length))
+        except OSError as error:
+            raise self._missing() from error
         return torch.frombuffer(data, dtype=_TYPES[kind])
+
+    def _missing(self) -> LibraryError:
+        return LibraryError(f"{self._path.name} is missing or damaged: build the library again.")
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,12 @@ BUILT_IN_SOURCE = f"{_CROPS} crops of each of {len(images.SAMPLES)} sample photo
 def from_entries(entries: Iterable[Entry]) -> list[Source]:
     """The pictures of a data set, with their classes."""
     return [
-        Source(entry.identifier, partial(images.load, entry.path), entry.labels, _stamp(entry))
+        Source(
+            entry.identifier.encode(errors="replace").decode(),
+            partial(images.load, entry.path),
+            entry.labels,
+            _stamp(entry),
+        )
         for entry in entries
     ]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from torch import Tensor
 
@@ -27,9 +27,12 @@ SCHEMA = 3
 INDEX = "index.json"
 JOURNAL = "build.jsonl"
 _USED = "used"
+_PATIENCE = 0.5  # seconds
 _ATTEMPTS = 3  # to open a library that may be replaced meanwhile
 _FILE = re.compile(r"(records|classes|means|shard)-[0-9a-f]{32}\.safetensors")
 _TABLES = ("records", "classes", "means")
+_HELD = 64  # files of a library that are held open, for a process may open few
+_LONGEST, _MOST = 200, 2**44
 
 
 def home() -> Path:
@@ -202,18 +205,32 @@ def folder_of(cut: Cut, name: str) -> Path:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """One writer at a time for each library; the thread that holds its lock may take it again.
 
+    Args:
+        waiting: called now and then while another writes; may raise to wait no longer. Without it nothing waits.
+
     Raises:
-        LibraryError: the folder cannot be written, or the disk is full.
+        LibraryError: the folder cannot be written, the disk is full, or another writes.
     """
+    lock = _lock(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock"), is_singleton=True):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(Timeout):
+                lock.acquire(timeout=0 if waiting is None else _PATIENCE)
+                break
+            if waiting is None:
+                raise LibraryError("This library is being written just now: wait until that is done.")
+            waiting()
+        try:
+            folder.mkdir(exist_ok=True)
             yield
+        finally:
             with suppress(OSError):  # of a library that came to nothing
                 folder.rmdir()
+            lock.release()
     except OSError as error:
         raise LibraryError(
             f"The library cannot be written to {home()} ({error.strerror}): free space there, or set EXPLORER_HOME to "
@@ -221,21 +238,37 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def publish(info: LibraryInfo) -> LibraryInfo:
-    """Makes the files in a library's folder the library; to be called while it is being written.
+def is_written(folder: Path) -> bool:
+    """Whether somebody writes a library just now."""
+    lock = _lock(folder)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder.with_name(f"{folder.name}.lock"), is_singleton=True)
+
+
+def assembled(info: LibraryInfo) -> LibraryInfo:
+    """Writes the tables over the shards of a library; to be called while it is being written.
 
     Args:
         info: its ``files`` are the shards alone; records that are there twice are left out.
     """
     folder = info.folder
     tables, records, classes, fingerprint = _tables(folder, info.files, info.space)
-    return put(
-        replace(info, files=(*tables, *info.files), records=records, classes=classes, fingerprint=fingerprint)
+    return replace(
+        info, files=(*tables, *info.files), records=records, classes=classes, fingerprint=fingerprint
     )
 
 
-def put(info: LibraryInfo) -> LibraryInfo:
-    """Makes an index that of its folder, in which all its files are; to be called while it is being written."""
+def publish(info: LibraryInfo) -> LibraryInfo:
+    """Makes an assembled library that of its folder; to be called while it is being written."""
     entries = {key: value for key, value in asdict(info).items() if key not in ("created", "used")}
     replace_file(info.folder / INDEX, json.dumps(entries, indent=1).encode())
     sweep(info.folder, {file.name for file in info.files})
@@ -254,7 +287,7 @@ def sweep(folder: Path, keep: set[str]) -> None:
 
 def _tables(folder: Path, shards: Sequence[File], space: str) -> tuple[list[File], int, int, str]:
     """The tables over all records of shards, how many records and classes there are, and their fingerprint."""
-    stored = [Stored(folder / shard.name) for shard in shards]
+    stored = [Stored(folder / shard.name, held=False) for shard in shards]
     rows = [
         (identifier, digest, number, row)
         for number, shard in enumerate(stored)
@@ -373,7 +406,8 @@ def opened(info: LibraryInfo, cut: Cut | None = None) -> Library:
     for file in info.files:
         if not file.intact(folder, whole=file.kind == "records"):
             raise LibraryError(f"{file.name} is missing or not what was written.")
-    table, classes, means, *shards = (Stored(folder / file.name) for file in info.files)
+    held = len(info.files) <= _HELD
+    table, classes, means, *shards = (Stored(folder / file.name, held=held) for file in info.files)
     if cut is not None:
         layer, labels = cut.layer, len(cut.backbone.labels)
         shape = (layer.channels, layer.height, layer.width)
@@ -436,13 +470,14 @@ def parse_index(text: bytes) -> LibraryInfo:
     kinds = [file.kind for file in files]
     sound = (
         info.schema == SCHEMA
-        and all(type(getattr(info, name)) is str for name in _TEXTS)
+        and all(type(getattr(info, name)) is str and is_text(getattr(info, name)) for name in _TEXTS)
+        and all(len(reason) <= 1000 and reason.isprintable() for reason in info.skipped)
         and all(type(value) is int and value > 0 for value in (info.records, info.classes))
         and all(
             _FILE.fullmatch(file.name) and file.name.endswith(f"-{file.sha256[:32]}.safetensors")
             for file in files
         )
-        and all(type(file.bytes) is int and file.bytes > 0 for file in files)
+        and all(type(file.bytes) is int and 0 < file.bytes < _MOST for file in files)
         and kinds[: len(_TABLES)] == list(_TABLES)
         and set(kinds[len(_TABLES) :]) == {"shard"}
         and is_name(info.name)
@@ -453,6 +488,11 @@ def parse_index(text: bytes) -> LibraryInfo:
 
 
 _TEXTS = ("name", "backbone", "layer", "space", "source", "fingerprint", "plan")
+
+
+def is_text(text: str) -> bool:
+    """Whether an index can say so: printable, and short."""
+    return text.isprintable() and len(text) <= _LONGEST
 
 
 def is_name(name: str) -> bool:

@@ -3,18 +3,21 @@
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from explorer.library import store
-from explorer.library.build import Recipe
-from explorer.library.keep import check, delete
-from explorer.library.shard import LibraryError, Shard, Stored, write_shard
+from explorer.library.build import BUILT_IN, Recipe, intact, refuse_unfinished
+from explorer.library.keep import check
+from explorer.library.on_the_fly import ON_THE_FLY
+from explorer.library.shard import File, LibraryError, Shard, Stored, write_shard
 from explorer.library.store import INDEX, LibraryInfo
 
 _MAX_INDEX = 16 * 2**20
 _CHUNK = 2**20
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def export(info: LibraryInfo, target: IO[bytes]) -> None:
@@ -52,12 +55,18 @@ def take_in(source: IO[bytes], name: str | None = None, limit: int | None = None
         with zipfile.ZipFile(source) as archive:
             with archive.open(INDEX) as file:
                 info = store.parse_index(file.read(_MAX_INDEX))
+            if any(entry.compress_type not in _PACKED for entry in archive.infolist()):
+                raise ValueError("packed in a rare way")
             if name is not None:
                 info = replace(info, name=Recipe(name, info.source).name)
+            if info.name in (BUILT_IN, ON_THE_FLY):
+                raise LibraryError(
+                    f"{info.name!r} is the name of a library that the explorer makes: import this one by another name."
+                )
             if limit is not None and info.bytes > limit:
                 raise LibraryError(
                     f"The library has {info.bytes / 1e6:,.0f} MB, over the limit of {limit / 1e6:,.0f} MB: import it "
-                    "with `python -m explorer library import`."
+                    "with `cam-explorer library import`."
                 )
             return _install(archive, info)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -69,27 +78,35 @@ def take_in(source: IO[bytes], name: str | None = None, limit: int | None = None
 
 
 def _install(archive: zipfile.ZipFile, info: LibraryInfo) -> LibraryInfo:
-    former = store.read_index(info.folder)
-    if former is not None and former.fingerprint == info.fingerprint:
-        return former
-    if former is not None:
-        raise LibraryError(
-            f"Another library {info.name!r} for {info.backbone} at {info.layer} is here already: import this one by "
-            "another name, or delete that one."
-        )
-    with store.writing(info.folder), tempfile.TemporaryDirectory() as scratch:
-        store.sweep(info.folder, set())
-        files = []
+    with store.writing(info.folder):
+        former = store.read_index(info.folder)
+        if former is not None and former.fingerprint != info.fingerprint:
+            raise LibraryError(
+                f"Another library {info.name!r} for {info.backbone} at {info.layer} is here already: import this one "
+                "by another name, or delete that one."
+            )
+        if former is not None and intact(former):
+            return former
+        refuse_unfinished(info)
+        try:
+            files = tuple(_records(archive, info))
+            made = store.assembled(replace(info, files=files, plan=former.plan if former else ""))
+            if made.fingerprint != info.fingerprint:
+                raise ValueError("its records are not those of its index")
+        except Exception:
+            store.sweep(info.folder, {file.name for file in former.files} if former else set())
+            raise
+        return store.publish(made)
+
+
+def _records(archive: zipfile.ZipFile, info: LibraryInfo) -> Iterator[File]:
+    """The shards of a library in a ZIP file, stored anew."""
+    with tempfile.TemporaryDirectory(dir=info.folder) as scratch:
         for file in info.shards:
             path = Path(scratch) / file.name
             with archive.open(file.name) as source:
                 path.write_bytes(source.read(file.bytes))
             if not file.intact(path.parent, whole=True):
                 raise ValueError(f"{file.name} is damaged")
-            files.append(write_shard(info.folder, Shard.read(Stored(path))))
+            yield write_shard(info.folder, Shard.read(Stored(path, held=False)))
             path.unlink()
-        made = store.publish(replace(info, files=tuple(files), plan=""))
-    if made.fingerprint != info.fingerprint:
-        delete(made)
-        raise ValueError("its records are not those of its index")
-    return made

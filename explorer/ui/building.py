@@ -126,7 +126,7 @@ def import_form() -> None:
 
 def key_of(info: LibraryInfo) -> str:
     """What stands for a library in the link of a view."""
-    return f"{info.backbone} {info.layer} {info.name}"
+    return f"{info.backbone} {info.layer} {info.space[:6]} {info.name}"
 
 
 def _origin(board: Board, choice: Choice) -> _Origin | None:
@@ -213,7 +213,7 @@ def _build(
             job.advance(done)
 
         infos = build([network.cut(layer) for layer in layers], recipe, origin.sources(), progress)
-        tidy(infos[-1])
+        tidy(infos)
         return key_of(infos[-1])
 
     key = ("library", backbone, layers, recipe, origin.identity)
@@ -228,7 +228,7 @@ def _import(file: io.BytesIO, name: str) -> None:
     def work(_: Engine, job: Job[str]) -> str:
         job.begin("Importing a library")
         info = take_in(io.BytesIO(data), name or None, LARGEST * 10**6)
-        tidy(info)
+        tidy([info])
         return key_of(info)
 
     start("library", lambda: service().run(("library", hash(data), name), work, waiter()))

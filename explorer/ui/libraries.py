@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from explorer.compute import Engine, Job, State
+from explorer.compute import FOLLOWING, Engine, Job, State
 from explorer.errors import ExplorerError
 from explorer.library import (
     LibraryInfo,
@@ -240,7 +240,7 @@ def _draw(info: LibraryInfo, look: _Look) -> None:
 
 def _deeds(board: Board, info: LibraryInfo) -> None:
     """Verify, export, delete."""
-    identity = (info.space, info.name)
+    identity = (info.space, info.name, info.fingerprint, info.created)
     verified, when = st.session_state.get("verify", (None, 0))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -263,9 +263,8 @@ def _deeds(board: Board, info: LibraryInfo) -> None:
     if info.bytes > LARGEST * 10**6:
         st.caption("Too large to be exported through the browser: use `cam-explorer library export`.")
     if verified == identity:
-        job = board.ask(
-            service().run(("verify", identity, when), lambda _, job: _verified(info, job), waiter())
-        )
+        key = ("verify", identity, when)
+        job = board.ask(service().run(key, lambda _, job: _verified(info, job), waiter(), priority=FOLLOWING))
         if job.error is not None:
             st.error(plain(job.error))
         elif job.result:
@@ -273,8 +272,11 @@ def _deeds(board: Board, info: LibraryInfo) -> None:
 
 
 def _verified(info: LibraryInfo, job: Job[bool]) -> bool:
-    job.begin(f"Verifying {info.name}")
-    check(info)
+    def progress(done: int, total: int) -> None:
+        job.begin(f"Verifying {info.name}", total)
+        job.advance(done)
+
+    check(info, progress)
     return True
 
 

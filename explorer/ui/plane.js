@@ -38,9 +38,7 @@ export default function ({ data, parentElement }) {
   }
 
   function nearest(event) {
-    const box = chart.getBoundingClientRect();
-    const scale = 1060 / box.width;
-    const x = (event.clientX - box.left) * scale - 30, y = (event.clientY - box.top) * scale - 30;
+    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
     let best = -1, distance = 40 * 40;
     data.points.forEach(([px, py], index) => {
       const away = (px - x) ** 2 + (500 - py / 2 - y) ** 2;

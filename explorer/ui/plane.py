@@ -34,7 +34,6 @@ def plane_chart(
             "titles": list(titles),
             "notes": list(notes),
             "sheet": base64.b64encode(sheet).decode("ascii"),
-            "side": SIDE,
             "columns": COLUMNS,
             "alt": alt,
         },
