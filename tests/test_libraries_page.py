@@ -164,10 +164,12 @@ def test_from_a_zip_file_to_another_name_and_back(visit):
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     expect(table.get_by_role("row").filter(has_text="photos")).to_have_count(0)
+    expect(page.get_by_role("button", name="Verify")).to_have_count(0)
     page.get_by_text("Import a library that was exported elsewhere").click()
     page.get_by_test_id("stFileUploader").filter(has_text="Exported library").locator(
         "input"
     ).set_input_files({"name": "photos.zip", "mimeType": "application/zip", "buffer": file})
+    expect(page.get_by_text("photos.zip").last).to_be_visible()
     page.get_by_role("textbox", name="Another name").fill("back again")
     page.get_by_role("textbox", name="Another name").press("Enter")
     page.get_by_role("button", name="Import").click()
