@@ -88,12 +88,11 @@ def build_form(board: Board, choice: Choice) -> None:
     ready = bool(origin and layers and name)
     limits = (cast(Keep, keep), per_class, size, balanced and bool(size))
     with st.container(horizontal=True):
-        st.button(
+        # Not as a callback: that would bear what was chosen when the button was drawn.
+        pressed = st.button(
             "Build",
             type="primary",
             disabled=busy or not ready,
-            on_click=_build,
-            args=(choice.request.backbone, layers, name, limits, origin),
             help="Goes on where the same build was stopped; you may look at other pages meanwhile.",
         )
         st.button(
@@ -103,6 +102,9 @@ def build_form(board: Board, choice: Choice) -> None:
             args=("library",),
             help="What is built is kept: Build goes on from there.",
         )
+    if pressed and origin:
+        _build(choice.request.backbone, layers, name, limits, origin)
+        st.rerun()
     if job is not None and job.error is not None:
         st.error(plain(job.error))
 
@@ -121,7 +123,9 @@ def import_form() -> None:
             "Another name", key="import name", max_chars=60, help="Empty: the name that it was exported with."
         ).strip()
         busy = (job := lasting("library")) is not None and not job.settled
-        st.button("Import", disabled=file is None or busy, on_click=_import, args=(file, name))
+        if st.button("Import", disabled=file is None or busy) and file is not None:
+            _import(file, name)
+            st.rerun()
 
 
 def key_of(info: LibraryInfo) -> str:

@@ -171,12 +171,11 @@ def _buttons(choice: Choice, source: Source | None, configuration: Configuration
     job = lasting("evaluation")
     busy = job is not None and not job.settled
     with st.container(horizontal=True):
-        st.button(
+        # Not as a callback: that would bear what was chosen when the button was drawn.
+        pressed = st.button(
             "Run",
             type="primary",
             disabled=source is None or busy,
-            on_click=_run,
-            args=(choice, source, configuration, baseline),
             help="Goes on where the same evaluation was stopped; you may look at other pages meanwhile.",
         )
         st.button(
@@ -186,6 +185,9 @@ def _buttons(choice: Choice, source: Source | None, configuration: Configuration
             args=("evaluation",),
             help="What is measured is kept: Run goes on from there.",
         )
+    if pressed and source is not None:
+        _run(choice, source, configuration, baseline)
+        st.rerun()
     if job is not None and job.error is not None:
         st.error(plain(job.error))
 
