@@ -22,6 +22,7 @@ from explorer.ui.building import key_of
 
 
 def press(app, label):
+    settle(app.run())  # once more, for what ended while the page was drawn
     [button] = [button for button in app.button if button.label == label]
     button.click()
     return settle(app.run())
