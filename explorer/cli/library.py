@@ -14,8 +14,6 @@ from explorer.dataset import open_dataset
 from explorer.errors import ExplorerError
 from explorer.evaluation import Pace
 from explorer.library import (
-    BUILT_IN,
-    ON_THE_FLY,
     LibraryError,
     LibraryInfo,
     Recipe,
@@ -26,6 +24,7 @@ from explorer.library import (
     from_entries,
     installed,
     merge,
+    refuse_own,
     take_in,
     textures,
     tidy,
@@ -112,8 +111,9 @@ def _build(arguments: argparse.Namespace) -> None:
         title = place.name if place.is_dir() else place.stem
     else:
         sources, title, source = textures(arguments.textures), "textures", "generated textures"
+    refuse_own(arguments.name or title)
     recipe = Recipe(
-        _free(arguments.name or title),
+        arguments.name or title,
         source,
         arguments.keep,
         arguments.per_class,
@@ -131,14 +131,6 @@ def _build(arguments: argparse.Namespace) -> None:
     built = build(cuts, recipe, sources, progress)
     _print(built, arguments.json)
     _tidy(built)
-
-
-def _free(name: str) -> str:
-    if name in (BUILT_IN, ON_THE_FLY):
-        raise ExplorerError(
-            f"{name!r} is the name of a library that the explorer makes: choose another --name."
-        )
-    return name
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -187,7 +179,7 @@ def _export(arguments: argparse.Namespace) -> None:
 def _import(arguments: argparse.Namespace) -> None:
     try:
         with arguments.file.open("rb") as file:
-            info = take_in(file, None if arguments.name is None else _free(arguments.name))
+            info = take_in(file, arguments.name)
     except OSError as error:
         raise ExplorerError(f"{arguments.file} cannot be read ({error.strerror}): check the path.") from error
     _print([info], arguments.json)
@@ -199,8 +191,9 @@ def _merge(arguments: argparse.Namespace) -> None:
     parts = []
     for name in arguments.parts:
         parts += _named(name, arguments.backbone, layer)
+    refuse_own(arguments.name)
     together = ", ".join(sorted({part.name for part in parts}))
-    info = merge(parts, Recipe(_free(arguments.name), f"merged of {together}"))
+    info = merge(parts, Recipe(arguments.name, f"merged of {together}"))
     _print([info], arguments.json)
     _tidy([info])
 

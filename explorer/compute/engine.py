@@ -519,11 +519,7 @@ class Engine:
         cut = backbone.cut(request.layer)
         probe = self._probe(picture, cut, request.precision)
         before = probe.passes - 1
-        target = int(probe.logits.argmax()) if request.target is None else request.target
-        if not 0 <= target < len(backbone.labels):
-            raise ExplorerError(
-                f"{request.backbone} has no class {target}: its classes are 0 to {len(backbone.labels) - 1}."
-            )
+        target = _target(request, probe)
         probe.tick = progress.advance
         method = request.method
         if (reason := method.undefined(cut)) is not None:
@@ -570,14 +566,7 @@ class Engine:
 
         With ``all_references`` of a request, its library size can then change at no cost.
         """
-        progress = progress or Silent()
-        with self._lock:
-            probe = self._probe(
-                picture, self.backbone(request.backbone, progress).cut(request.layer), request.precision
-            )
-            probe.tick = progress.advance
-            target = int(probe.logits.argmax()) if request.target is None else request.target
-            return len(self._gather(picture, request, probe, target, progress).evidence)
+        return self.study(picture, request, lambda gathered, _: len(gathered.evidence), progress)
 
     def study(
         self,
@@ -594,7 +583,7 @@ class Engine:
             exact = self._exact(picture, request, progress)
             probe = self._probe(picture, exact.cut, request.precision)
             probe.tick = exact.tick = progress.advance
-            target = int(probe.logits.argmax()) if request.target is None else request.target
+            target = _target(request, probe)
             found = self._gather(picture, request, probe, target, progress)
             indices = found.selection.indices[: len(found.evidence)]
             return study(
@@ -710,6 +699,16 @@ class _Measured:
         done = 0 if self.evidence is None else len(self.evidence)
         rows = self.rows.index_copy(0, chosen, torch.arange(done, done + len(chosen)))
         return _Measured(more if self.evidence is None else self.evidence.extended(more), rows)
+
+
+def _target(request: Request, probe: Probe) -> int:
+    """The class that is to be explained."""
+    target, classes = request.target, len(probe.logits)
+    if target is None:
+        return int(probe.logits.argmax())
+    if not 0 <= target < classes:
+        raise ExplorerError(f"{request.backbone} has no class {target}: its classes are 0 to {classes - 1}.")
+    return target
 
 
 def _preferred(indices: Tensor, library: Library, request: Request) -> tuple[Tensor, int]:

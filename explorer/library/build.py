@@ -18,7 +18,7 @@ from torch import Tensor
 from explorer.backbones import Cut
 from explorer.images import ImageError, Picture
 from explorer.library import store
-from explorer.library.select import CONFIDENT
+from explorer.library.select import CONFIDENT, turns
 from explorer.library.shard import (
     File,
     LibraryError,
@@ -30,9 +30,8 @@ from explorer.library.shard import (
     write_shard,
 )
 from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
-from explorer.library.store import JOURNAL, Library, LibraryInfo, folder_of
+from explorer.library.store import BUILT_IN, JOURNAL, Library, LibraryInfo, folder_of
 
-BUILT_IN = "built-in"
 SHARD = 128  # sources that a shard is made of
 _READERS = 2
 _HIGHEST = 65504.0  # of the half precision in which activations are stored
@@ -83,12 +82,8 @@ class Recipe:
         shuffled = [sources[index] for index in np.random.default_rng(0).permutation(len(sources))]
         if not self.balanced:
             return shuffled
-        before: Counter[tuple[int, ...]] = Counter()
-        turns = []
-        for source in shuffled:
-            turns.append(before[source.labels] if source.labels else 0)
-            before[source.labels] += 1
-        return [shuffled[index] for index in np.argsort(turns, kind="stable")]
+        places = turns(source.labels or source.identifier for source in shuffled)
+        return [shuffled[index] for index in np.argsort(places, kind="stable")]
 
     def limit(self, sources: Sequence[Source], classes: int) -> float:
         """How many of each class may be taken."""
@@ -236,7 +231,7 @@ def build(
         for folder in sorted({folder_of(cut, recipe.name) for cut in cuts}):
             held.enter_context(store.writing(folder, lambda: report(0, len(visited), 0)))
         former = [store.find(cut, recipe.name) for cut in cuts]
-        finished = [info for info in former if info and info.plan == plan and intact(info)]
+        finished = [info for info in former if info and info.plan == plan and info.intact]
         if len(finished) == len(cuts):
             return finished
         journals = [_Journal(head) for head in heads]
@@ -252,11 +247,6 @@ def build(
                 (journal.folder / JOURNAL).unlink()
             raise _empty(recipe, journals[0])
         return [_publish(cut, recipe, plan, journal) for cut, journal in zip(cuts, journals, strict=True)]
-
-
-def intact(info: LibraryInfo) -> bool:
-    """Whether every file of a library holds what was written; reads them all."""
-    return all(file.intact(info.folder, whole=True) for file in info.files)
 
 
 def unfinished() -> list[Unfinished]:
@@ -376,9 +366,6 @@ def _publish(cut: Cut, recipe: Recipe, plan: str, journal: _Journal) -> LibraryI
         cut.layer.name,
         cut.fingerprint,
         recipe.source,
-        records=0,
-        classes=0,
-        fingerprint="",
         plan=plan,
         files=journal.files,
         skipped=journal.skipped,
@@ -425,7 +412,7 @@ def open_or_build(
     if name != BUILT_IN:
         return store.open_library(cut, name)
     info = store.find(cut, name)
-    if info is None or not intact(info):
+    if info is None or not info.intact:
         report = progress or (lambda done, total: None)
         build([cut], Recipe(name, BUILT_IN_SOURCE), built_in(), lambda done, total, _: report(done, total))
     return store.open_library(cut, name)

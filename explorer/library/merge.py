@@ -40,11 +40,6 @@ def merge(parts: Sequence[LibraryInfo], recipe: Recipe) -> LibraryInfo:
         first.layer,
         first.space,
         recipe.source,
-        records=0,
-        classes=0,
-        fingerprint="",
-        plan="",
-        files=(),
         skipped=tuple(sorted({reason for part in parts for reason in part.skipped})),
     )
     with store.writing(info.folder, lambda: None):

@@ -14,9 +14,8 @@ from explorer.images import Picture
 from explorer.library.build import records
 from explorer.library.shard import Shard
 from explorer.library.sources import Source
-from explorer.library.store import Library, in_memory
+from explorer.library.store import ON_THE_FLY, Library, in_memory
 
-ON_THE_FLY = "on-the-fly"
 _SHUFFLES = 8
 _TILES = 4
 _BORDER = 0.35

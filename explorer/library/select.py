@@ -1,5 +1,7 @@
 """Which records of a library serve as references for a class, and in which order."""
 
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -114,7 +116,7 @@ def select(
         drawn = qualifies.nonzero()[:, 0]
         first = drawn[torch.randperm(len(drawn), generator=generator)]
         if rule == "stratified":
-            first = first[_turns(library.labels[first]).argsort(stable=True)]
+            first = first[torch.tensor(turns(library.labels[first].tolist())).argsort(stable=True)]
     rest = torch.ones(len(library), dtype=torch.bool)
     rest[first] = False
     return Selection(torch.cat([first, lowest[rest[lowest]]]), qualified, False)
@@ -131,14 +133,14 @@ def _likeness(means: Tensor, subject: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(means.float(), subject.float()[None], dim=1)
 
 
-def _turns(labels: Tensor) -> Tensor:
-    """How many of the same label stand before each (n,)."""
-    seen: dict[int, int] = {}
+def turns(keys: Iterable[Hashable]) -> list[int]:
+    """How many equal ones stand before each."""
+    seen: Counter[Hashable] = Counter()
     found = []
-    for label in labels.tolist():
-        seen[label] = seen.get(label, -1) + 1
-        found.append(seen[label])
-    return torch.tensor(found, dtype=torch.int64)
+    for key in keys:
+        found.append(seen[key])
+        seen[key] += 1
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -153,6 +155,6 @@ def _by_cluster(library: Library, seed: int) -> Tensor:
     order = torch.from_numpy(distances).argsort(stable=True)
     labels = torch.from_numpy(found.labels_.astype(np.int64))
     rank = torch.empty_like(order)
-    rank[order] = _turns(labels[order])
+    rank[order] = torch.tensor(turns(labels[order].tolist()))
     sizes = labels.bincount(minlength=_WANTED)
     return rank.double() + 0.5 - sizes[labels].double() / (2 * len(points) + 1)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +24,7 @@ from torch import Tensor
 from explorer.backbones import Cut
 from explorer.library.shard import File, LibraryError, Rows, Shard, Stored, checks, replace_file, write
 
+BUILT_IN, ON_THE_FLY = "built-in", "on-the-fly"
 SCHEMA = 3
 INDEX = "index.json"
 JOURNAL = "build.jsonl"
@@ -57,11 +59,11 @@ class LibraryInfo:
     layer: str
     space: str
     source: str
-    records: int
-    classes: int
-    fingerprint: str
-    plan: str
-    files: tuple[File, ...]
+    records: int = 0
+    classes: int = 0
+    fingerprint: str = ""
+    plan: str = ""
+    files: tuple[File, ...] = ()
     skipped: tuple[str, ...] = ()
     schema: int = SCHEMA
     created: float = field(default=0.0, compare=False)
@@ -70,6 +72,11 @@ class LibraryInfo:
     @property
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every file holds what was written; reads them all."""
+        return all(file.intact(self.folder, whole=True) for file in self.files)
 
     @property
     def shards(self) -> tuple[File, ...]:
@@ -172,8 +179,6 @@ def in_memory(cut: Cut, name: str, source: str, fingerprint: str, shard: Shard) 
         records=len(shard),
         classes=len(shard.labels.unique()),
         fingerprint=fingerprint,
-        plan="",
-        files=(),
     )
     confidence, predicted = shard.probabilities.max(1)
     places = torch.stack([torch.zeros(len(shard), dtype=torch.int64), torch.arange(len(shard))], 1)
@@ -338,9 +343,7 @@ def _tables(folder: Path, shards: Sequence[File], space: str) -> tuple[list[File
 
 def _distinct(rows: Sequence[tuple[str, str, int, int]]) -> list[str]:
     """The ids, with the beginning of the digest where another picture has the same."""
-    times: dict[str, int] = {}
-    for identifier, *_ in rows:
-        times[identifier] = times.get(identifier, 0) + 1
+    times = Counter(identifier for identifier, *_ in rows)
     return [
         identifier if times[identifier] == 1 else f"{identifier} ({digest[:8]})"
         for identifier, digest, *_ in rows
@@ -488,6 +491,12 @@ def parse_index(text: bytes) -> LibraryInfo:
 
 
 _TEXTS = ("name", "backbone", "layer", "space", "source", "fingerprint", "plan")
+
+
+def refuse_own(name: str) -> None:
+    """Refuses a name that the explorer gives to libraries of its own making."""
+    if name in (BUILT_IN, ON_THE_FLY):
+        raise LibraryError(f"{name!r} is the name of a library that the explorer makes: choose another name.")
 
 
 def is_text(text: str) -> bool:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from explorer.library import store
-from explorer.library.build import BUILT_IN, Recipe, intact, refuse_unfinished
+from explorer.library.build import Recipe, refuse_unfinished
 from explorer.library.keep import check
-from explorer.library.on_the_fly import ON_THE_FLY
 from explorer.library.shard import File, LibraryError, Shard, Stored, write_shard
 from explorer.library.store import INDEX, LibraryInfo
 
@@ -59,10 +58,7 @@ def take_in(source: IO[bytes], name: str | None = None, limit: int | None = None
                 raise ValueError("packed in a rare way")
             if name is not None:
                 info = replace(info, name=Recipe(name, info.source).name)
-            if info.name in (BUILT_IN, ON_THE_FLY):
-                raise LibraryError(
-                    f"{info.name!r} is the name of a library that the explorer makes: import this one by another name."
-                )
+            store.refuse_own(info.name)
             if limit is not None and info.bytes > limit:
                 raise LibraryError(
                     f"The library has {info.bytes / 1e6:,.0f} MB, over the limit of {limit / 1e6:,.0f} MB: import it "
@@ -85,7 +81,7 @@ def _install(archive: zipfile.ZipFile, info: LibraryInfo) -> LibraryInfo:
                 f"Another library {info.name!r} for {info.backbone} at {info.layer} is here already: import this one "
                 "by another name, or delete that one."
             )
-        if former is not None and intact(former):
+        if former is not None and former.intact:
             return former
         refuse_unfinished(info)
         try:

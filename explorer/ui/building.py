@@ -10,8 +10,6 @@ import streamlit as st
 from explorer.compute import BACKGROUND, Engine, Job
 from explorer.evaluation import Pace
 from explorer.library import (
-    BUILT_IN,
-    ON_THE_FLY,
     Keep,
     LibraryError,
     LibraryInfo,
@@ -20,16 +18,18 @@ from explorer.library import (
     build,
     from_entries,
     from_pictures,
+    refuse_own,
     take_in,
     textures,
     tidy,
 )
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
-from explorer.ui.pictures import PAGE, picked
+from explorer.ui.lasting import busy, start, start_and_stop
+from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import lasting, service, start, stop, waiter
-from explorer.ui.view import bound, flag, selected, show_flag, view, whole
+from explorer.ui.state import service, waiter
+from explorer.ui.view import bound, selected, toggled, whole
 
 LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES = "textures"
@@ -69,12 +69,8 @@ def build_form(board: Board, choice: Choice) -> None:
     with third:
         layers = _layers(board, choice)
         per_class = _number("most.class", 0, _MOST, "At most of each class", "0 for no limit.")
-        balanced = bound(
-            st.toggle,
+        balanced = toggled(
             "balanced",
-            False,
-            flag,
-            show_flag,
             label="Balanced",
             disabled=not size,
             help="Every class gets its share of the number in all.",
@@ -83,30 +79,22 @@ def build_form(board: Board, choice: Choice) -> None:
     name = st.text_input(
         "Name", title, key=f"name {title}", max_chars=60, help="A former library of this name is replaced."
     ).strip()
-    job = lasting("library")
-    busy = job is not None and not job.settled
-    ready = bool(origin and layers and name)
     limits = (cast(Keep, keep), per_class, size, balanced and bool(size))
-    with st.container(horizontal=True):
-        # Not as a callback: that would bear what was chosen when the button was drawn.
-        pressed = st.button(
-            "Build",
-            type="primary",
-            disabled=busy or not ready,
-            help="Goes on where the same build was stopped; you may look at other pages meanwhile.",
-        )
-        st.button(
-            "Pause",
-            disabled=not busy,
-            on_click=stop,
-            args=("library",),
-            help="What is built is kept: Build goes on from there.",
-        )
-    if pressed and origin:
+
+    def begin() -> None:
+        assert origin is not None
         _build(choice.request.backbone, layers, name, limits, origin)
-        st.rerun()
-    if job is not None and job.error is not None:
-        st.error(plain(job.error))
+
+    start_and_stop(
+        "library",
+        bool(origin and layers and name),
+        ("Build", "Pause"),
+        (
+            "Goes on where the same build was stopped; you may look at other pages meanwhile.",
+            "What is built is kept: Build goes on from there.",
+        ),
+        begin,
+    )
 
 
 def import_form() -> None:
@@ -122,8 +110,7 @@ def import_form() -> None:
         name = st.text_input(
             "Another name", key="import name", max_chars=60, help="Empty: the name that it was exported with."
         ).strip()
-        busy = (job := lasting("library")) is not None and not job.settled
-        if st.button("Import", disabled=file is None or busy) and file is not None:
+        if st.button("Import", disabled=file is None or busy("library")) and file is not None:
             _import(file, name)
             st.rerun()
 
@@ -134,8 +121,7 @@ def key_of(info: LibraryInfo) -> str:
 
 
 def _origin(board: Board, choice: Choice) -> _Origin | None:
-    job = picked("made of", choice, {_TEXTURES: "Generated textures"})
-    chosen = view().values["made of"]
+    chosen = pick("made of", {_TEXTURES: "Generated textures"})
     if chosen == _TEXTURES:
         count = _number(
             "textures", 64, 2000, "Textures", "Noise, gratings, cells and gradients, without an object."
@@ -149,6 +135,7 @@ def _origin(board: Board, choice: Choice) -> _Origin | None:
         identity = " ".join(picture.digest for picture in pictures)
         made = _Origin("my pictures", "pictures of the page", identity, lambda: from_pictures(pictures))
         return made if pictures and len(pictures) == len(jobs) else None
+    job = find(chosen, "made of", choice)
     found = board.watch(job).result if job is not None else None
     if found is None:
         return None
@@ -186,13 +173,6 @@ def _number(key: str, default: int, high: int, label: str, about: str) -> int:
     return value
 
 
-def _refused(name: str) -> bool:
-    """Whether a name is the explorer's own, which is then said."""
-    if name in (BUILT_IN, ON_THE_FLY):
-        st.toast(plain(f"{name} is the name of a library that the explorer makes: choose another."))
-    return name in (BUILT_IN, ON_THE_FLY)
-
-
 def _build(
     backbone: str,
     layers: tuple[str, ...],
@@ -200,9 +180,8 @@ def _build(
     limits: tuple[Keep, int, int, bool],
     origin: _Origin,
 ) -> None:
-    if _refused(name):
-        return
     try:
+        refuse_own(name)
         recipe = Recipe(name, origin.source, *limits)
     except LibraryError as error:
         st.toast(plain(str(error)))
@@ -225,8 +204,6 @@ def _build(
 
 
 def _import(file: io.BytesIO, name: str) -> None:
-    if _refused(name):
-        return
     data = file.getvalue()
 
     def work(_: Engine, job: Job[str]) -> str:

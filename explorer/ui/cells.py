@@ -19,7 +19,7 @@ from explorer.ui.board import PREDICTED, Row, target_key
 from explorer.ui.canvas import Look
 from explorer.ui.state import service
 from explorer.ui.strip import Strip
-from explorer.ui.view import bound, one_of, whole
+from explorer.ui.view import bound, segmented, whole
 
 _LONGEST = 1024
 
@@ -152,13 +152,11 @@ def calibration_block(row: Row, look: Look) -> None:
     if not curves:
         st.caption("Measuring the curves …")
         return
-    gain = bound(
-        st.segmented_control,
+    gain = segmented(
         "axis",
         "probability",
-        one_of(("probability", "gain")),
+        ("probability", "gain"),
         label="Vertical axis",
-        options=["probability", "gain"],
         format_func=str.capitalize,
         label_visibility="collapsed",
     )

@@ -14,7 +14,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.maps import CHART, SIDE, percent
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, flag, one_of, show_flag
+from explorer.ui.view import segmented, toggled
 
 _UP = {
     "probability": "Probability of the class",
@@ -76,46 +76,34 @@ def cuts(board: Board, row: Row, look: Look) -> None:
 def _controls() -> tuple[By, Objective, bool, bool]:
     columns = st.columns([1.3, 1, 1.2], vertical_alignment="bottom")
     with columns[0]:
-        objective: Objective = bound(
-            st.segmented_control,
+        objective: Objective = segmented(
             "cuts.objective",
             "probability",
-            one_of(get_args(Objective)),
+            get_args(Objective),
             label="Objective",
-            options=list(get_args(Objective)),
             format_func=str.capitalize,
             required=True,
             help="What the best cut makes largest: the probability of the class, its gain over the whole picture, or "
             "the class's own score before it is weighed against other classes (logit).",
         )
     with columns[1]:
-        by: By = bound(
-            st.segmented_control,
+        by: By = segmented(
             "cuts.by",
             "area",
-            one_of(get_args(By)),
+            get_args(By),
             label="Cut by",
-            options=list(get_args(By)),
             format_func=str.capitalize,
             required=True,
             help="Remove a share of the picture's area, or everything below a share of the map's highest value.",
         )
     with columns[2]:
-        fine = bound(
-            st.toggle,
+        fine = toggled(
             "cuts.fine",
-            False,
-            flag,
-            show_flag,
             label="46 levels",
             help="Steps of 2 % instead of the paper's ten steps of 10 %.",
         )
-        released = bound(
-            st.toggle,
+        released = toggled(
             "cuts.released",
-            False,
-            flag,
-            show_flag,
             label="Released code's cut",
             help="Also mark where the code that the authors released would cut: one level further than it tested best.",
         )

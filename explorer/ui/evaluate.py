@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.backbones import Layer
-from explorer.compute import BACKGROUND, Engine, Job, State
+from explorer.compute import BACKGROUND, Engine, Job
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Pace, Summary, describe, evaluate, passes, shelf
@@ -26,10 +26,11 @@ from explorer.render.results import write_results
 from explorer.ui import command
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
+from explorer.ui.lasting import start, start_and_stop, turn_to_finished
 from explorer.ui.live import follow, report
-from explorer.ui.pictures import PAGE, picked
+from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import lasting, service, start, stop, waiter
+from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of, selected, view
 
 _NONE = "none"
@@ -58,7 +59,7 @@ _STYLE = """
 def show(choice: Choice) -> None:
     """Draws the page."""
     board = Board()
-    _turn_to_what_is_finished()
+    turn_to_finished("evaluation", "evaluation")
     st.subheader("Evaluate over many pictures", anchor=False)
     st.caption(
         "Measures the maps of the methods chosen in the sidebar over a set of pictures, plain and calibrated, and "
@@ -66,7 +67,7 @@ def show(choice: Choice) -> None:
     )
     columns = st.columns(4)
     with columns[0]:
-        job = picked("data", choice)
+        job = find(pick("data"), "data", choice)
     layers = board.watch(choice.layers())
     if choice.undefined is not None:
         board.watch(choice.undefined)
@@ -80,15 +81,6 @@ def show(choice: Choice) -> None:
     line = st.container(height=64, border=False)
     _results()
     follow(board, line, lambda: None)
-
-
-def _turn_to_what_is_finished() -> None:
-    """Shows the evaluation that has just been made."""
-    job = lasting("evaluation")
-    if job is not None and job.state is State.DONE:
-        view().values["evaluation"] = job.result
-        st.session_state.pop("widget evaluation", None)
-        stop("evaluation")
 
 
 def _configuration(
@@ -168,28 +160,20 @@ def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer],
 
 
 def _buttons(choice: Choice, source: Source | None, configuration: Configuration, baseline: str) -> None:
-    job = lasting("evaluation")
-    busy = job is not None and not job.settled
-    with st.container(horizontal=True):
-        # Not as a callback: that would bear what was chosen when the button was drawn.
-        pressed = st.button(
-            "Run",
-            type="primary",
-            disabled=source is None or busy,
-            help="Goes on where the same evaluation was stopped; you may look at other pages meanwhile.",
-        )
-        st.button(
-            "Stop",
-            disabled=not busy,
-            on_click=stop,
-            args=("evaluation",),
-            help="What is measured is kept: Run goes on from there.",
-        )
-    if pressed and source is not None:
+    def run() -> None:
+        assert source is not None
         _run(choice, source, configuration, baseline)
-        st.rerun()
-    if job is not None and job.error is not None:
-        st.error(plain(job.error))
+
+    start_and_stop(
+        "evaluation",
+        source is not None,
+        ("Run", "Stop"),
+        (
+            "Goes on where the same evaluation was stopped; you may look at other pages meanwhile.",
+            "What is measured is kept: Run goes on from there.",
+        ),
+        run,
+    )
 
 
 def _run(choice: Choice, source: Source, configuration: Configuration, baseline: str) -> None:

@@ -19,7 +19,7 @@ from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, fault, live
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, flag, one_of, show_flag, whole
+from explorer.ui.view import bound, flag, segmented, show_flag, whole
 
 _CONTROLS = ("random", "centre-gaussian", "fake-cam")
 _CURVES: dict[str, Steps] = {"deletion": Deletion(), "insertion": Insertion()}
@@ -101,13 +101,11 @@ def _curves(board: Board, row: Row, judged: list[maps.Judged]) -> None:
     charts = st.columns(2)
     left, right = st.columns([1, 2])
     with left:
-        side = bound(
-            st.segmented_control,
+        side = segmented(
             "side",
             "deletion",
-            one_of(_CURVES),
+            _CURVES,
             label="Pictures below",
-            options=list(_CURVES),
             format_func=lambda name: f"Pixels {_DONE[name]}",
             help="Whether the pictures show what deletion leaves or what insertion has brought.",
         )
@@ -162,13 +160,11 @@ def _at_step(board: Board, row: Row, one: maps.Judged, name: str, step: int, sha
 
 def _figures(judged: list[maps.Judged]) -> None:
     st.subheader("Figures", anchor=False)
-    variant = bound(
-        st.segmented_control,
+    variant = segmented(
         "variant",
         "plain",
-        one_of(("plain", "calibrated")),
+        ("plain", "calibrated"),
         label="Maps",
-        options=["plain", "calibrated"],
         format_func=str.capitalize,
         help="The maps as they are, or each cut where its calibration recommends. Compare like with like.",
     )

@@ -17,7 +17,7 @@ from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Strip
 from explorer.ui.versus import versus
-from explorer.ui.view import bound, one_of
+from explorer.ui.view import segmented
 
 SIZE = "libra-cam.size"
 """The key of the library size, whose slider stands on this page and not in the sidebar."""
@@ -45,13 +45,11 @@ def show(choice: Choice, look: Look) -> None:
         explanation = _top(board, row, choice, look)
         if explanation is None or explanation.references is None:
             return
-        section = bound(
-            st.segmented_control,
+        section = segmented(
             "section",
             "cut",
-            one_of(_SECTIONS),
+            _SECTIONS,
             label="Look closer",
-            options=list(_SECTIONS),
             format_func=_SECTIONS.get,
             required=True,
             help="Each view looks at the same map and the same references.",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from explorer.compute import FOLLOWING, Engine, Job, State
+from explorer.compute import FOLLOWING, Engine, Job
 from explorer.errors import ExplorerError
 from explorer.library import (
     LibraryInfo,
@@ -31,11 +31,12 @@ from explorer.render.overlay import contact_sheet
 from explorer.ui.board import Board
 from explorer.ui.building import LARGEST, build_form, import_form, key_of
 from explorer.ui.cells import plain
+from explorer.ui.lasting import busy, turn_to_finished
 from explorer.ui.live import follow, report
 from explorer.ui.plane import COLUMNS, SIDE, plane_chart
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import lasting, service, stop, waiter
-from explorer.ui.view import selected, view
+from explorer.ui.state import service, waiter
+from explorer.ui.view import selected
 
 _NONE = "none"
 _STYLE = """
@@ -67,7 +68,7 @@ class _Look:
 def show(choice: Choice) -> None:
     """Draws the page."""
     board = Board()
-    _turn_to_what_is_finished()
+    turn_to_finished("library", "shown library")
     st.subheader("Reference libraries", anchor=False)
     st.caption(
         "What a network makes of many pictures, kept so that Libra-CAM can compare yours with them. A library belongs "
@@ -107,18 +108,8 @@ def show(choice: Choice) -> None:
     follow(board, line, lambda: None)
 
 
-def _turn_to_what_is_finished() -> None:
-    """Shows the library that has just been built or taken in."""
-    job = lasting("library")
-    if job is not None and job.state is State.DONE:
-        view().values["shown library"] = job.result
-        st.session_state.pop("widget shown library", None)
-        stop("library")
-
-
 def _half_built(begun: Unfinished) -> None:
-    job = lasting("library")
-    if job is not None and not job.settled:
+    if busy("library"):
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(

@@ -10,9 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.compute import Job
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
+from explorer.ui.lasting import lasting
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import lasting, service, waiter
-from explorer.ui.view import bound, one_of
+from explorer.ui.state import service, waiter
+from explorer.ui.view import segmented
 
 _POLL = 0.5  # seconds
 _FOLLOWING = (
@@ -80,13 +81,11 @@ def chosen_row(rows: list[Row], key: str) -> Row:
     if len(rows) == 1:
         return rows[0]
     names = {row.picture.digest[:12]: row for row in rows}
-    picked = bound(
-        st.segmented_control,
+    picked = segmented(
         key,
         next(iter(names)),
-        one_of(names),
+        names,
         label="Picture",
-        options=list(names),
         format_func=lambda name: plain(names[name].picture.name),
     )
     return names.get(picked, rows[0])

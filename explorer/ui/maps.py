@@ -26,7 +26,7 @@ from explorer.ui.cells import plain
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import fault
 from explorer.ui.state import service, waiter
-from explorer.ui.view import REFUSED, bound, one_of, selected, view
+from explorer.ui.view import REFUSED, one_of, segmented, selected, view
 
 _CASCADE = Randomisation(stages=4)
 SIDE = 224
@@ -64,13 +64,11 @@ def agreement(row: Row, judged: list[Judged]) -> None:
         return
     left, right = st.columns([1.2, 1])
     with left:
-        by = bound(
-            st.segmented_control,
+        by = segmented(
             "agreement",
             "order",
-            one_of(("order", "cut")),
+            ("order", "cut"),
             label="Compare",
-            options=["order", "cut"],
             format_func={"order": "Order of the pixels", "cut": "Pixels kept"}.get,
             help="Spearman's rank correlation of the maps, or the intersection over union of the pixels that are kept "
             "at the cut recommended for each map.",

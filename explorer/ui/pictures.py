@@ -20,14 +20,12 @@ from explorer.ui.view import selected
 PAGE, _ZIP, _SET = "page", "zip", "set:"
 
 
-def picked(
-    key: str, choice: Choice, others: Mapping[str, str] | None = None
-) -> Job[tuple[Source, int]] | None:
-    """The chosen pictures and how many pixels the network sees of each; None while none are chosen.
+def pick(key: str, others: Mapping[str, str] | None = None) -> str:
+    """Draws the choice of pictures.
 
     Args:
         key: in the view.
-        others: by name, the titles of what can be chosen besides; then it is None, and the view has the name.
+        others: by name, the titles of what can be chosen besides.
     """
     sets = _data_sets()
     titles = {PAGE: "Those in the sidebar", **{_SET + name: f"Data set {name}" for name in sets}}
@@ -42,13 +40,17 @@ def picked(
     )
     if not sets:
         st.caption("A folder inside the one that EXPLORER_DATA names on the server is a data set here.")
+    return chosen
+
+
+def find(chosen: str, key: str, choice: Choice) -> Job[tuple[Source, int]] | None:
+    """The pictures that were picked and how many pixels the network sees of each; None while there are none. A ZIP file
+    is asked for, by a widget of this key."""
     if chosen == PAGE:
         if not (choice.samples or choice.uploads):
             return None
         digests = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in choice.uploads)
         return _open(choice, (*choice.samples, *digests), lambda _: _of_the_page(choice))
-    if others and chosen in others:
-        return None
     if chosen == _ZIP:
         file = st.file_uploader(
             "ZIP file",
@@ -65,7 +67,7 @@ def picked(
             (name, hashlib.sha256(data).hexdigest()),
             lambda classes: shelf.from_archive(data, name, classes),
         )
-    path = sets[chosen.removeprefix(_SET)]
+    path = _data_sets()[chosen.removeprefix(_SET)]
     with os.scandir(path) as inside:
         inner = [Path(one) for one in inside if one.is_dir() or one.name in TABLES]
     changed = max(one.stat().st_mtime_ns for one in (path, *inner))

@@ -18,7 +18,17 @@ from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
 from explorer.ui.preferences import preferred
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, figure_controls
-from explorer.ui.view import REFUSED, bound, flag, grouped, number, one_of, show_flag, some_of, view, whole
+from explorer.ui.view import (
+    REFUSED,
+    bound,
+    grouped,
+    number,
+    one_of,
+    some_of,
+    toggled,
+    view,
+    whole,
+)
 
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
@@ -90,21 +100,13 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
         library, rule, seed, limit, records = _references(backbone, cut)
     methods = tuple(_configured(method, {"size": records}, places or {}) for method in chosen)
     with st.expander("Calibration and precision"):
-        fine = bound(
-            st.toggle,
+        fine = toggled(
             "fine",
-            False,
-            flag,
-            show_flag,
             label="Calibrate in steps of 2 %",
             help="46 levels instead of the paper's 10: a smoother curve for more forward passes.",
         )
-        quick = bound(
-            st.toggle,
+        quick = toggled(
             "quick",
-            False,
-            flag,
-            show_flag,
             label="Quick, not exact (bfloat16)",
             help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
             "cut may be recommended.",
@@ -272,7 +274,7 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
         key, label = f"{method.name}.{item.name}", f"{method.title}: {item.metadata['label']}"
         common = {"label": label, "help": item.metadata["help"]}
         if item.default is False:
-            values[item.name] = bound(st.toggle, key, False, flag, show_flag, **common)
+            values[item.name] = toggled(key, **common)
             continue
         if choices := item.metadata["choices"]:
             values[item.name] = bound(

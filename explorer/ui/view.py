@@ -91,6 +91,16 @@ def selected(
     return str(bound(st.selectbox, key, default, parse, options=options, **arguments))
 
 
+def segmented(key: str, default: str, options: Collection[str], **arguments: Any) -> Any:
+    """Draws a segmented control like ``bound``."""
+    return bound(st.segmented_control, key, default, one_of(options), options=list(options), **arguments)
+
+
+def toggled(key: str, **arguments: Any) -> bool:
+    """Draws a toggle like ``bound``, off by default."""
+    return bool(bound(st.toggle, key, False, flag, show_flag, **arguments))
+
+
 def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], **arguments: Any) -> list[str]:
     """Draws pills for each group by its label; what is chosen of all of them lives in the view and in the URL."""
     options = [name for names in groups.values() for name in names]
