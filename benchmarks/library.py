@@ -2,8 +2,9 @@
 
     python benchmarks/library.py [--pictures 256] [--records 10000]
 
-The bare network is the trunk of the layer, in the same batches; the pictures are decoded beforehand on both sides, so
-their preparation (resize, crop, normalise) counts on both.
+Bare are the trunk of the layer, and the whole network, which the probabilities need; in the same batches. The pictures
+are decoded beforehand on all sides, so their preparation (resize, crop, normalise) counts everywhere. The memory of the
+large library is measured in a process of its own.
 """
 
 import argparse
@@ -13,21 +14,26 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from explorer.backbones import Cut, load
+from explorer.compute import keep_freed_memory
 from explorer.images import Picture
 from explorer.library import Library, Recipe, Source, Subject, build, installed, open_library, select, store
-from explorer.library.shard import Shard, write_shard
+from explorer.library.shard import Shard, write
 
 _ROUNDS = 3
 
 
 def main() -> None:
+    keep_freed_memory()
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--records", type=int, default=10_000)
@@ -45,48 +51,65 @@ def _build(cut: Cut, count: int) -> None:
     ]
     sources = [Source(picture.name, partial(lambda one: one, picture)) for picture in pictures]
 
-    def bare() -> None:
+    def bare(network: Callable[[Tensor], Tensor]) -> None:
         backbone = cut.backbone
         with torch.inference_mode():
             for start in range(0, count, backbone.batch):
                 chunk = [
                     backbone.preprocessing.tensor(one) for one in pictures[start : start + backbone.batch]
                 ]
-                cut.trunk(torch.stack(chunk).contiguous(memory_format=torch.channels_last))
+                network(torch.stack(chunk).contiguous(memory_format=torch.channels_last))
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as home:
             os.environ["EXPLORER_HOME"] = home
             build([cut], Recipe("mine", "benchmark"), sources)
 
-    bare()
-    ratios = [_seconds(bare) / _seconds(ours) for _ in range(_ROUNDS)]
+    works = partial(bare, cut.trunk), partial(bare, cut.backbone), ours
+    rounds = [[_seconds(work) for work in works] for _ in range(_ROUNDS + 1)][1:]
+    trunk, network = ([times[i] / times[2] for times in rounds] for i in range(2))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ours()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(
-        f"{cut.backbone.name}: {count} pictures are built at {statistics.median(ratios):.2f} of the bare trunk's "
-        f"throughput ({min(ratios):.2f} to {max(ratios):.2f}); one more build took {grown:.0f} MB more"
+        f"{cut.backbone.name}: {count} pictures are built at {_spread(trunk)} of the bare trunk's throughput and "
+        f"{_spread(network)} of the whole network's; one more build took {grown:.0f} MB more"
     )
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _open(cut: Cut, count: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["EXPLORER_HOME"] = home
         _generate(cut, count)
-        before = _resident()
+        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+            grown = fresh.submit(_grown, cut.backbone.name).result()
         opened = _seconds(lambda: open_library(cut, "large"))
-        library = open_library(cut, "large")
-        subject = Subject("none", torch.zeros(32, dtype=torch.uint8), torch.rand(cut.layer.channels))
-        chosen = select(library, 1, subject=subject)
-        references = library.activations(chosen.indices[:30])
-        grown = (_resident() - before - references.nbytes) / 2**20
+        library, subject = open_library(cut, "large"), _subject(cut)
+        _references(library, 1, subject)
         times = [_seconds(partial(_references, library, target, subject)) for target in range(2, 12)]
         size = installed()[0].bytes / 1e9
         print(
             f"{count} records ({size:.1f} GB) open in {opened * 1000:.0f} ms, select 30 and read them in "
-            f"{statistics.median(times) * 1000:.0f} ms and add {grown:.0f} MB of memory"
+            f"{statistics.median(times) * 1000:.0f} ms and add {grown / 2**20:.0f} MB of memory"
         )
+
+
+def _grown(backbone: str) -> int:
+    """Bytes that the large library adds, beside the references in use."""
+    cut = load(backbone).cut()
+    subject = _subject(cut)
+    before = _resident()
+    library = open_library(cut, "large")
+    chosen = [_references(library, target, subject) for target in range(1, 8)]
+    return _resident() - before - sum(references.nbytes for references in chosen)
+
+
+def _subject(cut: Cut) -> Subject:
+    return Subject("none", torch.zeros(32, dtype=torch.uint8), torch.rand(cut.layer.channels))
 
 
 def _references(library: Library, target: int, subject: Subject) -> torch.Tensor:
@@ -119,7 +142,7 @@ def _generate(cut: Cut, count: int) -> None:
                 labels,
                 torch.randint(256, (n, 96, 96, 3), generator=generator, dtype=torch.uint8),
             )
-            files.append(write_shard(folder, shard))
+            files.append(write(folder, "shard", shard.encoded()))
         layer, backbone = cut.layer.name, cut.backbone.name
         space = cut.fingerprint
         info = store.LibraryInfo("large", backbone, layer, space, "random", 0, 0, "", "", tuple(files))

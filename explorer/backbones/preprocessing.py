@@ -43,8 +43,8 @@ class Preprocessing:
         return F.normalize(image, list(self.mean), list(self.std))
 
     def colours(self, image: Tensor) -> Tensor:
-        """A network input (3, H, W) as it looks: (H, W, 3) uint8."""
-        values = image.cpu().permute(1, 2, 0) * torch.tensor(self.std) + torch.tensor(self.mean)
+        """A network input (3, H, W), or several, as it looks: (H, W, 3) uint8."""
+        values = image.cpu().movedim(-3, -1) * torch.tensor(self.std) + torch.tensor(self.mean)
         return (values * 255).round().clamp(0, 255).byte()
 
     def box(self, picture: Picture) -> tuple[float, float, float, float]:

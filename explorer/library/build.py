@@ -5,9 +5,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from explorer.backbones import Cut
 from explorer.images import ImageError, Picture
 from explorer.library import store
+from explorer.library.records import records
 from explorer.library.select import CONFIDENT, turns
 from explorer.library.shard import (
     File,
@@ -26,15 +28,13 @@ from explorer.library.shard import (
     Stored,
     marks,
     replace_file,
-    thumbnail,
-    write_shard,
+    write,
 )
 from explorer.library.sources import BUILT_IN_SOURCE, Source, built_in
 from explorer.library.store import BUILT_IN, JOURNAL, Library, LibraryInfo, folder_of
 
-SHARD = 128  # sources that a shard is made of
+SHARD = 64  # sources that a shard is made of
 _READERS = 2
-_HIGHEST = 65504.0  # of the half precision in which activations are stored
 
 Keep = Literal["all", "confident"]
 Progress = Callable[[int, int, int], None]
@@ -305,7 +305,9 @@ def _visit(
         return sum(file.bytes for journal in journals for file in journal.files)
 
     progress(min(done, len(sources)), len(sources), size())
-    with ThreadPoolExecutor(_READERS) as readers:
+    backbone = cuts[0].backbone
+    writing: Future[None] | None = None
+    with ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as writer:
         pictures = _ahead(readers, left)
         for start in range(0, len(left), SHARD):
             if chosen.complete:
@@ -314,22 +316,27 @@ def _visit(
             chunk = left[start : start + SHARD]
             skipped: list[str] = []
             parts: list[list[Shard]] = []
-            for first in range(0, len(chunk), cuts[0].backbone.batch):
-                batch = chunk[first : first + cuts[0].backbone.batch]
-                read = [(source, next(pictures)) for source in batch]
-                skipped += [str(found) for _, found in read if isinstance(found, ImageError)]
-                usable = [(source, found) for source, found in read if isinstance(found, Picture)]
+            for first in range(0, len(chunk), backbone.batch):
+                batch = list(islice(pictures, min(backbone.batch, len(chunk) - first)))
+                skipped += [str(found) for _, found in batch if isinstance(found, ImageError)]
+                usable = [(source, found) for source, found in batch if isinstance(found, Picture)]
                 if usable:
                     parts.append(_taken(records(cuts, usable), usable, chosen))
                 progress(done + start + first + len(batch), len(sources), size())
-            for number, journal in enumerate(journals):
-                shard = Shard.merged([part[number] for part in parts]) if parts else None
-                written = write_shard(journal.folder, shard) if shard is not None and len(shard) else None
-                journal.append(_Line(written, tuple(skipped)))
+            if writing is not None:
+                writing.result()
+            shards = [Shard.merged(layer) for layer in zip(*parts, strict=True)]
+            # What takes the cores is done here: threads that compute beside the network slow it down.
+            contents = [shard.encoded() if len(shard) else None for shard in shards] or [None] * len(cuts)
+            writing = writer.submit(_write, journals, contents, tuple(skipped))
+        if writing is not None:
+            writing.result()
 
 
-def _ahead(readers: ThreadPoolExecutor, sources: Sequence[Source]) -> Iterator[Picture | ImageError]:
-    """The sources' pictures in order, read by threads a little ahead."""
+def _ahead(
+    readers: ThreadPoolExecutor, sources: Sequence[Source]
+) -> Iterator[tuple[Source, Picture | ImageError]]:
+    """The sources with their pictures, in order, read by threads a little ahead."""
 
     def read(source: Source) -> Picture | ImageError:
         try:
@@ -340,13 +347,19 @@ def _ahead(readers: ThreadPoolExecutor, sources: Sequence[Source]) -> Iterator[P
     window = 4 * _READERS
     waiting = [readers.submit(read, source) for source in sources[:window]]
     try:
-        for index in range(len(sources)):
+        for index, source in enumerate(sources):
             if index + window < len(sources):
                 waiting.append(readers.submit(read, sources[index + window]))
-            yield waiting.pop(0).result()
+            yield source, waiting.pop(0).result()
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _write(journals: Sequence[_Journal], contents: Sequence[bytes | None], skipped: tuple[str, ...]) -> None:
+    """Stores what came of ``SHARD`` sources: a shard, if any, at each of the layers."""
+    for journal, content in zip(journals, contents, strict=True):
+        journal.append(_Line(write(journal.folder, "shard", content) if content else None, skipped))
 
 
 def _taken(shards: list[Shard], read: Sequence[tuple[Source, Picture]], chosen: _Chosen) -> list[Shard]:
@@ -416,39 +429,3 @@ def open_or_build(
         report = progress or (lambda done, total: None)
         build([cut], Recipe(name, BUILT_IN_SOURCE), built_in(), lambda done, total, _: report(done, total))
     return store.open_library(cut, name)
-
-
-@torch.inference_mode()
-def records(cuts: Sequence[Cut], read: Sequence[tuple[Source, Picture]]) -> list[Shard]:
-    """What the network makes of pictures at each of several layers; one forward pass for all of them.
-
-    Args:
-        read: at most as many sources, with their pictures, as the backbone is best given at once.
-    """
-    backbone = cuts[0].backbone
-    inputs = torch.stack([backbone.preprocessing.tensor(picture) for _, picture in read])
-    # A batch is always full, for a picture's activation is to be the same to the last bit whatever stands beside it.
-    full = torch.cat([inputs, inputs[-1:].expand(backbone.batch - len(inputs), -1, -1, -1)])
-    *raws, logits = backbone.tapped(tuple(cut.layer for cut in cuts))(
-        full.to(backbone.device).contiguous(memory_format=torch.channels_last)
-    )
-    probabilities = logits[: len(read)].softmax(1).cpu()
-    labels = [_label(source, row) for (source, _), row in zip(read, probabilities, strict=True)]
-    thumbnails = torch.stack([thumbnail(image, backbone.preprocessing) for image in inputs])
-    return [
-        Shard(
-            tuple(source.identifier for source, _ in read),
-            tuple(picture.digest for _, picture in read),
-            cut.layer.to_maps(raw)[: len(read)].clamp(-_HIGHEST, _HIGHEST).half().cpu(),
-            probabilities,
-            torch.tensor(labels),
-            thumbnails,
-        )
-        for cut, raw in zip(cuts, raws, strict=True)
-    ]
-
-
-def _label(source: Source, probabilities: Tensor) -> int:
-    if not source.labels:
-        return int(probabilities.argmax())
-    return max(source.labels, key=lambda label: float(probabilities[label]))

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from explorer import images
 from explorer.backbones import Cut
 from explorer.images import Picture
-from explorer.library.build import records
+from explorer.library.records import records
 from explorer.library.shard import Shard
 from explorer.library.sources import Source
 from explorer.library.store import ON_THE_FLY, Library, in_memory

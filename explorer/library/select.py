@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Preprocessing
-from explorer.library.shard import marks, thumbnail
+from explorer.library.shard import marks, thumbnails
 from explorer.library.store import Library
 
 Rule = Literal["random", "lowest", "confident", "stratified", "nearest", "farthest", "medoids"]
@@ -48,7 +48,7 @@ class Subject:
     @classmethod
     def seen(cls, digest: str, image: Tensor, activation: Tensor, preprocessing: Preprocessing) -> "Subject":
         """The picture that the network sees as ``image`` (3, H, W), which gives ``activation`` (K, h, w)."""
-        return cls(digest, marks(thumbnail(image, preprocessing)[None])[0], activation.mean((1, 2)).cpu())
+        return cls(digest, marks(thumbnails(image[None], preprocessing))[0], activation.mean((1, 2)).cpu())
 
 
 @dataclass(frozen=True, eq=False)

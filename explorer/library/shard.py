@@ -121,11 +121,14 @@ class Shard:
             "checks": checks(self.activations),
         }
 
+    def encoded(self) -> bytes:
+        """The content of a file of these records."""
+        return encoded(self.tensors(), {"ids": self.ids, "digests": self.digests})
 
-def thumbnail(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """What the network saw (3, H, W), small: (side, side, 3) uint8."""
-    small = F.interpolate(image[None].cpu(), (_THUMBNAIL, _THUMBNAIL), mode="area")[0]
-    return preprocessing.colours(small)
+
+def thumbnails(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """What the network saw (n, 3, H, W), small: (n, side, side, 3) uint8."""
+    return preprocessing.colours(F.interpolate(images.cpu(), (_THUMBNAIL, _THUMBNAIL), mode="area"))
 
 
 def marks(thumbnails: Tensor) -> Tensor:
@@ -167,19 +170,18 @@ class File:
             return False
 
 
-def write_shard(folder: Path, shard: Shard) -> File:
-    """Writes records into a file."""
-    return write(folder, "shard", shard.tensors(), {"ids": shard.ids, "digests": shard.digests})
-
-
-def write(folder: Path, kind: str, tensors: Mapping[str, Tensor], names: Mapping[str, Sequence[str]]) -> File:
-    """Writes tensors and names into a file, whole or not at all."""
+def encoded(tensors: Mapping[str, Tensor], names: Mapping[str, Sequence[str]]) -> bytes:
+    """The content of a file that holds tensors and names."""
     # One entry: safetensors writes several in any order, and equal content is to make equal files.
-    data = save(dict(tensors), {"names": json.dumps(dict(names))})
-    digest = hashlib.sha256(data).hexdigest()
+    return save(dict(tensors), {"names": json.dumps(dict(names))})
+
+
+def write(folder: Path, kind: str, content: bytes) -> File:
+    """Writes a file, whole or not at all."""
+    digest = hashlib.sha256(content).hexdigest()
     path = folder / f"{kind}-{digest[:32]}.safetensors"
-    replace_file(path, data)
-    return File(path.name, digest, len(data))
+    replace_file(path, content)
+    return File(path.name, digest, len(content))
 
 
 def replace_file(path: Path, data: bytes) -> None:

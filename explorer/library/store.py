@@ -22,7 +22,17 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from explorer.backbones import Cut
-from explorer.library.shard import File, LibraryError, Rows, Shard, Stored, checks, replace_file, write
+from explorer.library.shard import (
+    File,
+    LibraryError,
+    Rows,
+    Shard,
+    Stored,
+    checks,
+    encoded,
+    replace_file,
+    write,
+)
 
 BUILT_IN, ON_THE_FLY = "built-in", "on-the-fly"
 SCHEMA = 3
@@ -334,9 +344,9 @@ def _tables(folder: Path, shards: Sequence[File], space: str) -> tuple[list[File
         content.update(repr((identifier, digest, label, check.numpy().tobytes())).encode())
     content.update(columns["class_checks"].numpy().tobytes())
     tables = [
-        write(folder, "records", columns, names),
-        write(folder, "classes", {"probabilities": probabilities}, {}),
-        write(folder, "means", {"means": torch.cat(column("means"))[order]}, {}),
+        write(folder, "records", encoded(columns, names)),
+        write(folder, "classes", encoded({"probabilities": probabilities}, {})),
+        write(folder, "means", encoded({"means": torch.cat(column("means"))[order]}, {})),
     ]
     return tables, len(kept), len(labels.unique()), content.hexdigest()
 

@@ -11,7 +11,7 @@ from typing import IO
 from explorer.library import store
 from explorer.library.build import Recipe, refuse_unfinished
 from explorer.library.keep import check
-from explorer.library.shard import File, LibraryError, Shard, Stored, write_shard
+from explorer.library.shard import File, LibraryError, Shard, Stored, write
 from explorer.library.store import INDEX, LibraryInfo
 
 _MAX_INDEX = 16 * 2**20
@@ -104,5 +104,5 @@ def _records(archive: zipfile.ZipFile, info: LibraryInfo) -> Iterator[File]:
                 path.write_bytes(source.read(file.bytes))
             if not file.intact(path.parent, whole=True):
                 raise ValueError(f"{file.name} is damaged")
-            yield write_shard(info.folder, Shard.read(Stored(path, held=False)))
+            yield write(info.folder, "shard", Shard.read(Stored(path, held=False)).encoded())
             path.unlink()
