@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python docs/make_results.py DATA RESULTS
 
-DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
+It needs a C++ compiler. DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
 journals, so that what was stopped goes on.
 """
 
@@ -194,7 +194,7 @@ def _evaluate(
     tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
     chosen = ["--methods", ",".join(methods), "--metrics", ",".join(MEASURED), "--library", LIBRARY]
     command = ["evaluate", "--images", str(photographs), *tables, "--backbone", backbone, *chosen, *more]
-    assert not main([*command, "--baseline", baseline, "--workers", "0", "--out", str(out)])
+    assert not main([*command, "--compile", "--baseline", baseline, "--workers", "0", "--out", str(out)])
 
 
 def _document(results: Path) -> Iterator[str]:

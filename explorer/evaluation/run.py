@@ -209,6 +209,7 @@ def describe(engine: Engine, entries: Sequence[Entry], configuration: Configurat
         "pictures": len(entries),
         "pictures_sha256": content.hexdigest(),
         "device": str(engine.device),
+        "compiled": cut.backbone.compiled,
         "versions": {name: _version(name) for name in _PACKAGES},
     }
 
