@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python docs/make_results.py DATA RESULTS
 
-It needs a C++ compiler. DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
-journals, so that what was stopped goes on.
+DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
+journals, so that what was stopped goes on. A C++ compiler is needed.
 """
 
 import sys
