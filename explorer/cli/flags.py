@@ -22,6 +22,16 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+class _Backbone(argparse.Action):
+    """Takes a backbone's name; that of an own model becomes the full one."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None
+    ) -> None:
+        own = values.startswith(backbones.PREFIX)
+        setattr(namespace, self.dest, backbones.find_own(values).identifier if own else values)
+
+
 def machine() -> Parser:
     """The option of every command that prints."""
     parser = Parser(add_help=False)
@@ -33,7 +43,10 @@ def cut() -> Parser:
     """The options that name a backbone and where it is cut."""
     parser = Parser(add_help=False)
     parser.add_argument(
-        "--backbone", default=backbones.DEFAULT_BACKBONE, help="a name of `backbones`, or timm:NAME"
+        "--backbone",
+        action=_Backbone,
+        default=backbones.DEFAULT_BACKBONE,
+        help="a name of `backbones`, timm:NAME, or own:NAME of `model list`",
     )
     parser.add_argument("--layer", help="a cut point (default: the end of the feature extractor)")
     return parser

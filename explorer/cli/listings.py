@@ -46,6 +46,7 @@ def _backbones(arguments: argparse.Namespace) -> None:
             f"{item.name:24} {item.source:12} {numbers}{'ready' if item.ready else 'downloaded when first used'}"
         )
     print("timm:NAME                timm         any of timm's pretrained classifiers")
+    print("own:NAME                 own          those of `model list`")
 
 
 def _methods(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from explorer.compute.engine import (
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
 from explorer.compute.studies import BaseMaps, Convergence, Differences, Linearity
+from explorer.compute.trial import Trial, try_out
 
 __all__ = [
     "BACKGROUND",
@@ -37,7 +38,9 @@ __all__ = [
     "Sight",
     "Stage",
     "State",
+    "Trial",
     "Worker",
     "all_references",
     "keep_freed_memory",
+    "try_out",
 ]

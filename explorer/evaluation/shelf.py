@@ -17,7 +17,7 @@ from typing import Any
 from explorer.dataset import SYNSET, TABLES, Entry, open_dataset, unpack
 from explorer.errors import ExplorerError
 from explorer.evaluation.run import stamp
-from explorer.library import home
+from explorer.home import home
 
 _ABOUT = "about.json"
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut
+from explorer.home import home
 from explorer.images import ImageError, Picture
 from explorer.library import store
 from explorer.library.records import records
@@ -251,7 +252,7 @@ def build(
 
 def unfinished() -> list[Unfinished]:
     """The builds that have begun, that no finished library came of, and that do not go on just now; by name."""
-    paths = (store.home() / "libraries").glob(f"*/{JOURNAL}")
+    paths = (home() / "libraries").glob(f"*/{JOURNAL}")
     found = [
         begun for path in paths if (begun := unfinished_in(path.parent)) and not store.is_written(path.parent)
     ]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from explorer.home import home
 from explorer.library import store
 from explorer.library.shard import LibraryError
 from explorer.library.store import LibraryInfo
@@ -74,7 +75,7 @@ def tidy(needed: Sequence[LibraryInfo]) -> list[LibraryInfo]:
     Returns:
         What was removed.
     """
-    for path in (store.home() / "libraries").glob("*/"):
+    for path in (home() / "libraries").glob("*/"):
         if not any((path / name).exists() for name in (store.INDEX, store.JOURNAL)):
             with suppress(LibraryError), store.writing(path):
                 if not any((path / name).exists() for name in (store.INDEX, store.JOURNAL)):

@@ -6,7 +6,6 @@ one, and whatever no index names is what an unfinished build has left.
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +17,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from explorer.backbones import Cut
+from explorer.home import home
 from explorer.library.shard import (
     File,
     LibraryError,
@@ -45,12 +44,6 @@ _FILE = re.compile(r"(records|classes|means|shard)-[0-9a-f]{32}\.safetensors")
 _TABLES = ("records", "classes", "means")
 _HELD = 64  # files of a library that are held open, for a process may open few
 _LONGEST, _MOST = 200, 2**44
-
-
-def home() -> Path:
-    """Where libraries live: EXPLORER_HOME, else the user's cache directory."""
-    override = os.environ.get("EXPLORER_HOME")
-    return Path(override) if override else user_cache_path("cam-explorer")
 
 
 @dataclass(frozen=True)

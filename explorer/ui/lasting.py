@@ -1,4 +1,4 @@
-"""Work that a session has started and that goes on whatever page is looked at: an evaluation, a library."""
+"""Work that a session has started and that goes on whatever page is looked at: an evaluation, a library, a model."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from explorer.ui.view import view
 
 
 def lasting(kind: str) -> Job[str] | None:
-    """The "evaluation" or the "library" that is being made."""
+    """The "evaluation", the "library" or the "model" that is being made."""
     return st.session_state.get(f"lasting {kind}")
 
 

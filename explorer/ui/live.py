@@ -49,7 +49,7 @@ def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> N
     Args:
         at_rest: draws the line when nothing is being made.
     """
-    for kind in ("evaluation", "library"):
+    for kind in ("evaluation", "library", "model"):
         if (job := lasting(kind)) is not None:
             board.watch(job)
     service().retain(waiter(), set(board.jobs))

@@ -72,6 +72,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
         "Your photographs",
         type=["jpg", "jpeg", "png", "webp"],
         accept_multiple_files=True,
+        max_upload_size=10,
         help="JPEG, PNG or WebP, up to 10 MB each. They stay in this server's memory and only while "
         "the page is open, unless you evaluate them.",
     )
@@ -157,11 +158,15 @@ def _backbone() -> str:
         info = backbones.info(name)
         return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
 
+    own = [model.identifier for model in backbones.own_models()]
+
     def parse(text: str) -> str | object:
-        return text if text.startswith("timm:") and len(text) < 80 else one_of(backbones.names())(text)
+        return (
+            text if text.startswith("timm:") and len(text) < 80 else one_of([*own, *backbones.names()])(text)
+        )
 
     chosen = view().seed("backbone", backbones.DEFAULT_BACKBONE, parse)
-    options = list(dict.fromkeys([*backbones.names(), chosen]))
+    options = list(dict.fromkeys([*own, *backbones.names(), chosen]))
     name = bound(
         st.selectbox,
         "backbone",
@@ -171,7 +176,8 @@ def _backbone() -> str:
         options=options,
         format_func=label,
         accept_new_options=True,
-        help="The classifier to explain. Type timm:NAME for any pretrained classifier of timm.",
+        help="The classifier to explain. Type timm:NAME for any pretrained classifier of timm, or add your own on "
+        "the page Your model.",
     )
     return str(name).strip()[:80]
 
