@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
+import torch
 from pages import chart, drawn, link, open_page, settle
 from PIL import Image
 
 from explorer import Request, images
 from explorer.compute import Engine
+from explorer.methods import METHODS, Attribution, Blank
 from explorer.methods.base import from_signed
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
@@ -178,8 +180,43 @@ def test_a_blank_map_says_why(visit, monkeypatch):
     assert not drawn(app)
 
 
+def test_the_remedies_of_a_blank_map_are_buttons(visit, monkeypatch):
+    monkeypatch.setattr(GradCAM, "__call__", _silent)
+    query = {"layer__efficientnet_lite0": "blocks.6", "class__motorcycle": "7"}
+    app = visit(methods="grad-cam", samples="motorcycle", **query)
+    remedies = {
+        "Use the deepest layer": "layer.efficientnet_lite0",
+        "Explain the predicted class": "class.motorcycle",
+    }
+    for title, key in remedies.items():
+        assert key in link(app)
+        app = press(app, title)
+        assert key not in link(app)
+        assert "Blank map" in app.warning[0].value
+        assert title not in [button.label for button in app.button]
+
+
+def test_a_map_that_cancels_gives_way_to_another_method(visit, monkeypatch):
+    def cancelled(self, probe, target, references=None):
+        return Attribution(torch.zeros(probe.size), probe.activation.sum(0), Blank.CANCELS)
+
+    monkeypatch.setattr(METHODS["hires-cam"], "__call__", cancelled)
+    app = visit(methods="random,hires-cam")
+    titles = [button.label for button in app.button if button.label.startswith("Use ")]
+    assert titles == ["Use Grad-CAM instead", "Use Layer-CAM instead"]
+    app = press(app, "Use Layer-CAM instead")
+    assert sorted(link(app)["methods"].split(",")) == ["layer-cam", "random"]
+    assert not app.warning
+
+
+def press(app, title):
+    [button] = [button for button in app.button if button.label == title]
+    button.click()
+    return settle(app.run())
+
+
 def _silent(self, probe, target, references=None):
-    return from_signed(-probe.activation.sum(0), probe)
+    return from_signed(-probe.activation.abs().sum(0), probe)
 
 
 def test_chosen_cut_is_marked_in_the_chart(visit):

@@ -42,7 +42,7 @@ from explorer.library import (
     select,
     touch,
 )
-from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError, find
+from explorer.methods import METHODS, Attribution, Blank, Method, UndefinedMethodError, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.metrics import (
     Canvas,
@@ -199,7 +199,7 @@ class Figures:
     target: int
     probability: float
     predicted: int
-    blank: str | None
+    blank: Blank | None
     calibration: Calibration
     plain: dict[str, float]
     calibrated: dict[str, float]

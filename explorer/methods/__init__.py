@@ -7,6 +7,7 @@ from typing import get_args
 from explorer.methods.base import (
     METHODS,
     Attribution,
+    Blank,
     Family,
     Method,
     UndefinedMethodError,
@@ -28,6 +29,7 @@ __all__ = [
     "DEFAULT_METHODS",
     "METHODS",
     "Attribution",
+    "Blank",
     "Family",
     "Method",
     "UndefinedMethodError",

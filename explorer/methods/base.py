@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -11,6 +12,28 @@ from explorer.backbones import Cut, Layer
 from explorer.declaration import Declared
 from explorer.errors import ExplorerError
 from explorer.probe import Probe, upsample
+
+
+class Blank(StrEnum):
+    """Why a map is blank, each a sentence with a remedy."""
+
+    OVERFLOW = "The network's numbers overflow at this layer. Choose another layer or full precision."
+    SILENT = "The layer is silent: every activation is zero for this picture. Choose another layer."
+    AGAINST = "No position speaks for this class. Choose another class or layer, or look at the signed map."
+    FLAT = "The map has the same value everywhere. Choose another layer or method."
+    CANCELS = (
+        "Gradient times activation cancels at every position: they are normalised before the network reads them. "
+        "Choose Grad-CAM or Layer-CAM."
+    )
+    SATURATED = (
+        "AGF starts from how the share of the class in a softmax changes, and here that is saturated: it does not "
+        "change. Choose another class, or Grad-CAM."
+    )
+    ALIKE = "Every base map is constant: the references look like the picture. Choose another library."
+    PENALISED = "The penalty leaves no channel. Lower the penalty."
+    UNDEFINED = (
+        "The released code returns NaN here: a constant base map enters the average. Follow the paper."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +49,7 @@ class Attribution:
 
     saliency: Tensor
     signed: Tensor
-    blank: str | None = None
+    blank: Blank | None = None
     notes: tuple[str, ...] = ()
 
     def cpu(self) -> Self:
@@ -144,15 +167,15 @@ def weighted_sum(weights: Tensor, probe: Probe) -> Tensor:
     return probe.activation.movedim(0, -1) @ weights
 
 
-def why_blank(signed: Tensor, probe: Probe, *, rectified: bool = False) -> str | None:
+def why_blank(signed: Tensor, probe: Probe, *, rectified: bool = False) -> Blank | None:
     """Why a map (h, w), or what is positive of it, is blank; None when it is not."""
     low, high = torch.stack(signed.aminmax()).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
-        return "The network's numbers overflow at this layer. Choose another layer or full precision."
+        return Blank.OVERFLOW
     if high > (max(low, 0) if rectified else low):
         return None
     if not probe.activation.any():
-        return "The layer is silent: every activation is zero for this picture. Choose another layer."
+        return Blank.SILENT
     if high <= 0:
-        return "No position speaks for this class. Choose another class or layer, or look at the signed map."
-    return "The map has the same value everywhere. Choose another layer or method."
+        return Blank.AGAINST
+    return Blank.FLAT

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from explorer.backbones import Cut, Layer
 from explorer.declaration import Paper, option
-from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
+from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.probe import Probe, upsample
 
 _ONE_MAP = (
@@ -17,10 +17,6 @@ _ONE_MAP = (
 _NO_NOISE = (
     "Grad-CAM++ and Smooth Grad-CAM++ are one map here: the logits are linear in the channel means, so noise in the "
     "picture does not change the gradient."
-)
-_CANCELS = (
-    "Gradient times activation cancels at every position: they are normalised before the network reads them. "
-    "Choose Grad-CAM or Layer-CAM."
 )
 _ROUNDING = 1e-5
 
@@ -229,7 +225,7 @@ class HiResCAM(Method):
         signed = evidence.sum(0)
         if signed.abs().max() <= _ROUNDING * evidence.abs().sum(0).max():
             nothing = from_signed(torch.zeros_like(signed), probe)
-            return nothing if not evidence.any() else replace(nothing, blank=_CANCELS)
+            return nothing if not evidence.any() else replace(nothing, blank=Blank.CANCELS)
         return from_signed(signed, probe)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer.backbones import Layer
 from explorer.declaration import OptionError, Paper, option
-from explorer.methods.base import Attribution, Method, register
+from explorer.methods.base import Attribution, Blank, Method, register
 from explorer.probe import Probe, normalise, upsample
 
 
@@ -156,11 +156,7 @@ class LibraCAM(Method):
         kept[:pinned] |= usable[:pinned]
         signed = evidence.signed[: self.size]
         if not usable.any() or not torch.isfinite(base_maps[kept]).all():
-            blank = (
-                "Every base map is constant: the references look like the picture. Choose another library."
-            )
-            if usable.any():
-                blank = "The released code returns NaN here: a constant base map enters the average."
+            blank = Blank.UNDEFINED if usable.any() else Blank.ALIKE
             saliency = torch.zeros(probe.size, device=signed.device)
             return LibraAttribution(saliency, signed.mean(0), blank, gains=gains, kept=kept)
         shown, average = base_maps[kept].mean(0), signed[kept].mean(0)

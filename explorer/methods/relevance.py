@@ -7,7 +7,7 @@ from torch import Tensor
 
 from explorer.backbones import Cut, Layer
 from explorer.declaration import Paper, option
-from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
+from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.methods.lift import without_rule
 from explorer.probe import Probe, normalise, upsample
 from explorer.propagation import (
@@ -72,12 +72,6 @@ class RelevanceCAM(Method):
         return found
 
 
-_SATURATED = (
-    "AGF starts from how the share of the class in a softmax changes, and here that is saturated: it does not change. "
-    "Choose another class, or Grad-CAM."
-)
-
-
 @register
 @dataclass(frozen=True)
 class AGF(Method):
@@ -120,4 +114,4 @@ class AGF(Method):
         attribution = factorised(run, probe.image, target).sum(0)
         found = from_signed(attribution, probe, rectified=False)
         flat = probe.activation.any() and not attribution.any()
-        return replace(found, blank=_SATURATED) if flat else found
+        return replace(found, blank=Blank.SATURATED) if flat else found

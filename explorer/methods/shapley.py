@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from explorer.declaration import option
-from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
+from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.methods.lift import LiftCAM
 from explorer.methods.masking import ONE_SHARE, strongest
 from explorer.probe import Probe
@@ -164,7 +164,7 @@ class LIMECAM(Method):
         kept = f"The penalty leaves {int(weights.count_nonzero())} of {len(weights)} channels."
         if weights.any():
             return Attribution(found.saliency, found.signed, found.blank, (kept,))
-        return Attribution(found.saliency, found.signed, f"{kept} Lower the penalty.", ())
+        return Attribution(found.saliency, found.signed, Blank.PENALISED, (kept,))
 
 
 def lasso(inputs: Tensor, outputs: Tensor, importance: Tensor, penalty: float) -> Tensor:

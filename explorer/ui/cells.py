@@ -17,6 +17,8 @@ from explorer.render.overlay import jpeg, overlay, png
 from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Row, target_key
 from explorer.ui.canvas import Look
+from explorer.ui.remedies import why_blank
+from explorer.ui.sidebar import Choice
 from explorer.ui.state import service
 from explorer.ui.strip import Strip
 from explorer.ui.view import bound, segmented, whole
@@ -76,6 +78,7 @@ def map_cell(
     picture: Picture,
     job: Job[Explanation],
     former: Explanation | None,
+    choice: Choice,
     look: Look,
     strip: Strip | None = None,
 ) -> None:
@@ -94,7 +97,7 @@ def map_cell(
             st.caption(plain(f"{job.stage} …"))
         return
     if explanation.attribution.blank is not None:
-        st.warning(f"**Blank map.** {explanation.attribution.blank}")
+        why_blank(picture, explanation, choice)
         return
     draw_map(picture, explanation, dimmed=job.result is None)
     st.markdown(summary(explanation, look))

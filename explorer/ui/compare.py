@@ -24,7 +24,7 @@ def show(choice: Choice, look: Look) -> None:
         ]
         methods = ordered([method.name for method in choice.methods], complete, choice.figures)
         for row, jobs in zip(board.rows, measured, strict=True):
-            _row(row, look, methods, _strips(row, jobs, choice.figures))
+            _row(row, choice, look, methods, _strips(row, jobs, choice.figures))
         drawn = [row for row in board.rows if row.explanations]
         if drawn:
             st.subheader("Threshold calibration", anchor=False)
@@ -64,7 +64,7 @@ def _strips(row: Row, jobs: dict[str, Job[Figures]], chosen: Chosen) -> dict[str
     }
 
 
-def _row(row: Row, look: Look, methods: list[str], strips: dict[str, Strip]) -> None:
+def _row(row: Row, choice: Choice, look: Look, methods: list[str], strips: dict[str, Strip]) -> None:
     cells = sorted(row.cells, key=lambda cell: methods.index(cell[0].name))
     with st.container(border=True):
         for start in range(0, max(1, len(cells)), _COLUMNS - 1):
@@ -79,4 +79,4 @@ def _row(row: Row, look: Look, methods: list[str], strips: dict[str, Strip]) -> 
             ):
                 with column:
                     st.markdown(f"**{method.title}**", help=about(method))
-                    map_cell(row.picture, job, former, look, strips[method.name])
+                    map_cell(row.picture, job, former, choice, look, strips[method.name])

@@ -75,7 +75,7 @@ def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | No
         target_choice(row.picture, row.prediction)
     with middle:
         st.markdown("**Libra-CAM**")
-        map_cell(row.picture, job, former, look, Strip(choice.figures, figures, frozenset()))
+        map_cell(row.picture, job, former, choice, look, Strip(choice.figures, figures, frozenset()))
     with right:
         if explanation is not None and explanation.references is not None:
             _counts(board, row, explanation.references)
