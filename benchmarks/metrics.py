@@ -5,8 +5,8 @@
 
 The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Quantus' PixelFlipping deletes
 the same pixels in the same steps, in batches of all maps. An evaluation is timed over pictures on disk, decoded by
-another process, against as many masked pictures sent through the network. Memory is that of the process after some
-pictures and after all of them.
+another process, against as many masked pictures sent through the network. The same again
+with the network compiled (a C++ compiler is needed). Memory is that of the process after some pictures and after all.
 """
 
 import argparse
@@ -101,6 +101,9 @@ def steps(backbone: Backbone, step: int, rounds: int) -> None:
         theirs_time / first,
         10,
     )
+    backbone.compile()
+    [compiled] = medians((ours,), rounds)
+    row(backbone.name, "by Quantus / ours, compiled", theirs_time, compiled, theirs_time / compiled, 10)
 
 
 class _Module(nn.Module):
@@ -138,6 +141,13 @@ def throughput(name: str, count: int) -> None:
         passes += made
         original(probe, made)
 
+    masks = torch.rand(backbone.batch, *image.shape[1:])
+    probe = Probe(backbone.cut(), image)
+
+    def bare() -> None:
+        for start in range(0, passes, backbone.batch):
+            probe.scores(masks[: passes - start], 0)
+
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "photos").mkdir()
@@ -152,19 +162,19 @@ def throughput(name: str, count: int) -> None:
                 begun.append(time.perf_counter())
                 passes = 0
 
+        def timed(name: str) -> float:
+            evaluate(engine, entries, configuration, folder / name, first, workers=1)
+            return time.perf_counter() - begun[-1]
+
         Probe._count = counted  # type: ignore
-        evaluate(engine, entries, configuration, folder / "out", first, workers=1)
-        ours = time.perf_counter() - begun[0]
+        ours = timed("out")
         Probe._count = original  # type: ignore
-    masks = torch.rand(backbone.batch, *image.shape[1:])
-    probe = Probe(backbone.cut(), image)
-
-    def bare() -> None:
-        for start in range(0, passes, backbone.batch):
-            probe.scores(masks[: passes - start], 0)
-
-    [plain] = medians((bare,), 1)
+        [plain] = medians((bare,), 1)
+        backbone.compile()
+        evaluate(engine, entries[:1], configuration, folder / "warm compiled", workers=0)
+        compiled = timed("compiled")
     row(name, f"{passes} bare masked forwards / evaluation", plain, ours, plain / ours, 0.9)
+    row(name, "the same forwards / evaluation, compiled", plain, compiled, plain / compiled, 0.9)
 
 
 def _configuration(name: str, methods: tuple[str, ...]) -> Configuration:

@@ -12,6 +12,10 @@ from browser import DRAWN, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
+from explorer.backbones import load
+from explorer.calibration import PAPER_LEVELS
+from explorer.methods import METHODS
+
 
 def fingerprint(cell):
     """A digest of the pixels of a canvas."""
@@ -195,3 +199,14 @@ def test_phone(visit, scheme):
     page = visit("/", viewport={"width": 390, "height": 844}, color_scheme=scheme)
     settled(page, 2)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+
+
+def test_long_work_says_what_it_takes_and_gives_way(visit):
+    """The passes at once; the time once a first map has told how fast this machine is."""
+    page = visit("/?methods=grad-cam,score-cam")
+    layer = load("efficientnet_lite0").default_layer
+    passes = METHODS["score-cam"]().passes(layer) + len(PAPER_LEVELS)
+    expect(page.get_by_text(re.compile(rf"about {passes} passes left, \d+ (s|min)"))).to_be_visible()
+    page.get_by_role("button", name="Score-CAM", exact=True).click()
+    settled(page, 1)
+    expect(page.get_by_text("passes left")).to_have_count(0)

@@ -243,6 +243,9 @@ class Gathered:
     evidence: LibraEvidence
 
 
+_TIMED = 8  # forward passes from which an explanation says how long one takes
+
+
 class Engine:
     """Holds what is dear to make: loaded backbones, opened libraries, probes, masked scores of references.
 
@@ -257,6 +260,7 @@ class Engine:
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
         self._evidence: LRU[tuple[object, ...], _Measured] = LRU(16)
+        self._pace: dict[str, float] = {}
 
     def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         """The backbone, loaded once."""
@@ -267,6 +271,10 @@ class Engine:
                 progress.begin(f"Loading {name}")
                 backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
             return backbone
+
+    def pace(self, backbone: str) -> float | None:
+        """Seconds that a forward pass took in the last explanation by a backbone; None while there is none."""
+        return self._pace.get(backbone)
 
     def undefined(
         self,
@@ -340,6 +348,9 @@ class Engine:
             backbone = probe.cut.backbone
 
             def explanation(calibration: Calibration | None) -> Explanation:
+                seconds, passes = time.perf_counter() - started, probe.passes - made.before
+                if passes >= _TIMED:
+                    self._pace[request.backbone] = seconds / passes
                 return Explanation(
                     picture.name,
                     picture.digest,
@@ -354,8 +365,8 @@ class Engine:
                     attribution.cpu(),
                     calibration,
                     made.references,
-                    probe.passes - made.before + made.reused,
-                    time.perf_counter() - started,
+                    passes + made.reused,
+                    seconds,
                 )
 
             if attribution.blank is not None:

@@ -1,6 +1,6 @@
 """Whole data sets evaluated: how faithful each method's maps are, and how sure that is."""
 
-from explorer.evaluation.pace import Pace
+from explorer.evaluation.pace import Pace, duration
 from explorer.evaluation.regions import boxes_seen, region
 from explorer.evaluation.run import Configuration, EvaluationError, Outcome, describe, evaluate, passes
 from explorer.evaluation.summary import (
@@ -31,6 +31,7 @@ __all__ = [
     "best_and_worst",
     "boxes_seen",
     "describe",
+    "duration",
     "evaluate",
     "passes",
     "read_csv",

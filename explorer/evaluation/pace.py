@@ -17,10 +17,11 @@ class Pace:
         if done == before:
             return ""
         each = (now - began) / (done - before)
-        return f"{each:.2f} s each, {_duration(each * (total - done))} left"
+        return f"{each:.2f} s each, {duration(each * (total - done))} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """As a person says it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

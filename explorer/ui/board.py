@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.backbones import Layer
 from explorer.compute import Explanation, Job, Prediction, State
 from explorer.images import SAMPLES, Picture
 from explorer.methods import Method
@@ -35,10 +36,15 @@ class Row:
 
 @dataclass
 class Board:
-    """All rows that can be drawn, and the jobs behind them, each as it was when it was looked at."""
+    """All rows that can be drawn, and the jobs behind them, each as it was when it was looked at.
+
+    ``passes`` is about how many forward passes of ``backbone`` an explanation takes.
+    """
 
     rows: list[Row] = field(default_factory=list)
     jobs: dict[Job[Any], tuple[bool, Any]] = field(default_factory=dict)
+    passes: dict[Job[Any], int] = field(default_factory=dict)
+    backbone: str = ""
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
 
     def ask(self, job: Job[Any]) -> Job[Any]:
@@ -64,6 +70,11 @@ class Board:
         )
 
     @property
+    def passes_left(self) -> int:
+        """About how many forward passes the maps still take that are asked for."""
+        return sum(count for job, count in self.passes.items() if not job.settled)
+
+    @property
     def running(self) -> Job[Any] | None:
         """The job to report on: the one that runs, else the first that waits."""
         unsettled = [job for job in self.jobs if not job.settled]
@@ -72,7 +83,7 @@ class Board:
 
 def ask(choice: Choice) -> Board:
     """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
-    board = Board()
+    board = Board(backbone=choice.request.backbone)
     layers = board.ask(choice.layers())
     pictures: dict[str, Picture] = {}
     for job in map(board.ask, choice.pictures()):
@@ -87,7 +98,10 @@ def ask(choice: Choice) -> Board:
     predictions = [board.ask(job) for job in asked]
     for picture, job in zip(pictures.values(), predictions, strict=True):
         if job.result is not None:
-            board.rows.append(_ask_row(board, picture, job.result, choice))
+            layer = next(
+                (one for one in layers.result if one.name == choice.request.layer), layers.result[-1]
+            )
+            board.rows.append(_ask_row(board, picture, job.result, choice, layer))
     return board
 
 
@@ -112,7 +126,7 @@ def measure_rest(board: Board, row: Row) -> int:
     return 0
 
 
-def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Choice) -> Row:
+def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Choice, layer: Layer) -> Row:
     key = target_key(picture)
     kept = view().seed(key, PREDICTED, whole(0, len(prediction.labels) - 1))
     # The widget is drawn after this; what it has just been set to is known already.
@@ -124,6 +138,7 @@ def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Cho
         if not method.needs_references():
             request = replace(request, pinned=(), excluded=())
         job = board.ask(service().explanation(picture, request, waiter()))
+        board.passes[job] = method.passes(layer) + len(request.levels)
         cell = (picture.digest, method.name)
         last = service().remembered(picture, former[cell]) if cell in former else None
         if job.state is State.DONE:

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.compute import Job
+from explorer.evaluation import duration
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.lasting import lasting
@@ -117,6 +118,9 @@ def _progress(board: Board, job: Job[Any]) -> None:
     waiting = sum(not other.settled for other in board.jobs) - 1
     text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
     text += f"; {waiting} more waiting" if waiting > 0 else ""
+    if left := board.passes_left:
+        pace = service().engine.pace(board.backbone)
+        text += f"; about {left} passes left" + (f", {duration(left * pace)}" if pace else "")
     st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
 
 
