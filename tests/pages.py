@@ -23,7 +23,8 @@ def settle(app):
     """Reruns the script after each batch of jobs, as the polling fragment does, until none is left."""
     for _ in range(100):
         assert not app.exception
-        jobs = [*service()._decoder._jobs.values(), *service()._device._jobs.values()]
+        workers = (service()._decoder, service()._device, service()._encoder)
+        jobs = [job for worker in workers for job in worker._jobs.values()]
         if not jobs and not app.get("progress"):
             return app
         for job in jobs:

@@ -1,13 +1,13 @@
 """``explain``: maps of photographs as files."""
 
 import argparse
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from explorer import images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.cli import flags
 from explorer.compute import Engine, Explanation, Request
@@ -46,7 +46,7 @@ def _explain(arguments: argparse.Namespace) -> None:
         flags.configured(find(name), arguments)
         for name in dict.fromkeys(arguments.methods or DEFAULT_METHODS)
     ]
-    pictures = [_picture(name) for name in arguments.photos]
+    pictures = [flags.picture(name) for name in arguments.photos]
     stems = [Path(picture.name).stem for picture in pictures]
     for stem, count in Counter(stems).items():
         if stem in (".", "..", "manifest.json"):
@@ -80,19 +80,18 @@ def _explain(arguments: argparse.Namespace) -> None:
             explanations.append(explanation)
             if not arguments.json:
                 print(_line(explanation))
-    result = manifest(explanations, paths)
+    digests = {
+        file: hashlib.sha256((arguments.out / file).read_bytes()).hexdigest()
+        for files in paths.values()
+        for file in files.values()
+    }
+    result = manifest(explanations, paths, digests=digests)
     text = as_json(result)
     (arguments.out / "manifest.json").write_text(text + "\n")
     if arguments.json:
         print(text)
     else:
         print(f"Wrote {2 * len(explanations)} files and manifest.json to {arguments.out}.")
-
-
-def _picture(name: str) -> Picture:
-    if name.startswith("sample:"):
-        return images.sample(name.removeprefix("sample:"))
-    return images.load(Path(name))
 
 
 def _write(explanation: Explanation, picture: Picture, out: Path, stem: str) -> dict[str, str]:

@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from explorer import backbones
+from explorer import backbones, images
 from explorer.declaration import Declared, options_of
 from explorer.errors import ExplorerError
+from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, UNLIKELY
 
 T = TypeVar("T", bound=Declared)
@@ -93,6 +95,13 @@ def configured(declared: type[T], arguments: argparse.Namespace) -> T:
         for item in fields(declared)
     }
     return declared(**{option: value for option, value in given.items() if value is not None})
+
+
+def picture(name: str) -> Picture:
+    """The picture in a file, or the sample of ``sample:NAME``."""
+    if name.startswith("sample:"):
+        return images.sample(name.removeprefix("sample:"))
+    return images.load(Path(name))
 
 
 def natural(text: str) -> int:

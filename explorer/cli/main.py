@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from explorer.cli import evaluate, explain, library, listings, model, serve
+from explorer.cli import evaluate, explain, library, listings, model, remake, serve
 from explorer.cli.flags import Parser
 from explorer.compute import keep_freed_memory
 from explorer.errors import ExplorerError
@@ -45,6 +45,6 @@ def _parser() -> Parser:
         prog="cam-explorer", description="See where class-activation methods say a network looked."
     )
     commands = found.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for module in (serve, explain, evaluate, listings, library, model):
+    for module in (serve, explain, remake, evaluate, listings, library, model):
         module.add(commands)
     return found

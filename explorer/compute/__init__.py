@@ -1,6 +1,6 @@
 """The compute module: device, jobs, caches, and the engine that explains."""
 
-from explorer.compute.device import keep_freed_memory
+from explorer.compute.device import best_device, keep_freed_memory
 from explorer.compute.engine import (
     Engine,
     Explanation,
@@ -41,6 +41,7 @@ __all__ = [
     "Trial",
     "Worker",
     "all_references",
+    "best_device",
     "keep_freed_memory",
     "try_out",
 ]

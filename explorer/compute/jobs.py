@@ -170,6 +170,11 @@ class Worker:
         with self._changed:
             return self._finished.get(key)
 
+    def known(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
+        """The job of this key, if it is not settled yet or still remembered."""
+        with self._changed:
+            return self._jobs.get(key) or self._finished.get(key)
+
     def _push(self, job: Job[Any]) -> None:
         heapq.heappush(self._queue, (job.priority, next(self._sequence), job))
         self._changed.notify()

@@ -32,9 +32,11 @@ from explorer.metrics import Metric, Perturbation, Randomisation
 
 T = TypeVar("T")
 
+_ENCODED = 4  # results, of up to some hundred megabytes each, that are remembered
+
 
 class Service:
-    """One engine with one worker for its device, and another worker that decodes pictures meanwhile.
+    """One engine with one worker for its device; others decode pictures and encode files meanwhile.
 
     Every call names its waiter; see ``Worker``.
     """
@@ -46,6 +48,7 @@ class Service:
         keep_freed_memory()
         self._device = Worker("device", when_idle=return_freed_memory)
         self._decoder = Worker("decoder", keep=32, when_idle=return_freed_memory)
+        self._encoder = Worker("encoder", keep=_ENCODED, when_idle=return_freed_memory)
 
     def upload(self, data: bytes, name: str, waiter: str) -> Job[Picture]:
         """The picture in an uploaded file."""
@@ -118,6 +121,14 @@ class Service:
         """Work of a caller's own with the engine; of lower priority, it must bear to be started again."""
         return self._device.submit(key, lambda job: work(self.engine, job), waiter, priority=priority)
 
+    def encode(self, key: tuple[Hashable, ...], work: Callable[[Job[T]], T], waiter: str) -> Job[T]:
+        """Files made of what is computed, beside all computing."""
+        return self._encoder.submit(key, work, waiter)
+
+    def encoded(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
+        """A job of ``encode`` that is going on or still remembered."""
+        return self._encoder.known(key)
+
     def randomised(
         self, picture: Picture, request: Request, metric: Randomisation, waiter: str
     ) -> Job[list[Stage]]:
@@ -188,11 +199,13 @@ class Service:
         keys = {job.key for job in jobs}
         self._device.retain(waiter, keys)
         self._decoder.retain(waiter, keys)
+        self._encoder.retain(waiter, keys)
 
     def retry(self, job: Job[Any]) -> None:
         """Lets a failed job run again when it is next asked for."""
         self._device.forget(job.key)
         self._decoder.forget(job.key)
+        self._encoder.forget(job.key)
 
 
 def _explanation_key(picture: Picture, request: Request) -> tuple[Hashable, ...]:

@@ -3,11 +3,14 @@
 import importlib.metadata
 import json
 import math
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from explorer.compute import Explanation, Figures
+import torch
+
+from explorer.compute import Explanation, Figures, best_device
 from explorer.metrics import Metric
 
 SCHEMA_VERSION = 1
@@ -18,17 +21,20 @@ def manifest(
     explanations: Iterable[Explanation],
     paths: Mapping[int, Mapping[str, str]] | None = None,
     measured: Mapping[int, tuple[Figures, Sequence[Metric]]] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything about the explanations but the maps, ready for JSON.
 
     Args:
         paths: for the position of an explanation, its files by kind.
         measured: for the position of an explanation, its figures and the metrics that they are of.
+        digests: sha256 of all files beside the manifest, by their paths.
     """
     measured = measured or {}
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": versions(),
+        "machine": machine(),
         "explanations": [
             {
                 **entry(explanation),
@@ -37,6 +43,20 @@ def manifest(
             }
             for position, explanation in enumerate(explanations)
         ],
+        **({"files": dict(digests)} if digests is not None else {}),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide maps."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """What else decides the last bits of a map: the number of threads does so by the order of sums."""
+    return {
+        "device": f"{best_device().type} ({platform.machine()})",
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -72,6 +92,7 @@ def entry(explanation: Explanation) -> dict[str, Any]:
         "crop": list(explanation.box),
         "method": {"name": request.method.name, "options": asdict(request.method)},
         "precision": request.precision,
+        "levels_percent": list(request.levels),
         "class": {
             "index": explanation.target,
             "name": explanation.label,

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import lru_cache
-from io import BytesIO
 
 import numpy as np
 import streamlit as st
@@ -11,6 +10,7 @@ from explorer.calibration import Calibration
 from explorer.compute import Explanation, Job, Prediction
 from explorer.images import Picture
 from explorer.methods import Method, UndefinedMethodError
+from explorer.render.arrays import npy
 from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
@@ -121,11 +121,11 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look, strip: St
     measured = {0: (strip.figures, strip.chosen.metrics)} if strip and strip.figures else {}
     files: dict[str, tuple[str, str, str | bytes]] = {
         "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
-        "Map (.npy)": ("npy", "application/octet-stream", _npy(saliency)),
+        "Map (.npy)": ("npy", "application/octet-stream", npy(saliency)),
         "Signed map (.npy)": (
             "signed.npy",
             "application/octet-stream",
-            _npy(explanation.attribution.signed.numpy()),
+            npy(explanation.attribution.signed.numpy()),
         ),
         "Manifest (.json)": (
             "json",
@@ -246,12 +246,6 @@ def draw_map(
         dimmed=dimmed,
         view=view,
     )
-
-
-def _npy(saliency: np.ndarray) -> bytes:
-    buffer = BytesIO()
-    np.save(buffer, saliency, allow_pickle=False)
-    return buffer.getvalue()
 
 
 @lru_cache(maxsize=8)

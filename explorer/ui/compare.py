@@ -10,6 +10,7 @@ from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, Strip, best, ordered
+from explorer.ui.takeaway import take_away
 
 _COLUMNS = 4
 
@@ -31,6 +32,7 @@ def show(choice: Choice, look: Look) -> None:
             row = chosen_row(drawn, "curves")
             calibration_block(row, look)
             measure_rest(board, row)
+        take_away(board, choice, look, methods, measured)
 
     live(choice, wall)
 

@@ -1,0 +1,72 @@
+"""What a bundle says of itself."""
+
+from explorer.bundle.contents import printable
+from explorer.bundle.wall import Wall, stem
+
+_TEXT = """\
+# Maps of CAM Explorer
+
+`figure.png`, `figure.svg` and `figure.pdf` show everything at once. `maps` holds each map (float32, 0 to 1, in the
+frame of the network's input), `overlays` the map on its photograph, `pictures` the photographs as they were decoded.
+{tables}`references.bib` has the papers to cite. `manifest.json` says what everything was made of, with the
+digest (sha256) of every file.
+
+{index}
+{missing}
+## The same maps again
+
+With this ZIP file, or the folder that it was unpacked into, in the place of `bundle.zip`:
+
+```sh
+python -m explorer remake bundle.zip --out again
+```
+
+says of each map whether it is bit-equal. On another machine, or with other versions, the last bits may differ.
+
+In Python:
+
+```python
+import torch
+
+from explorer import Engine
+from explorer.bundle import opened
+
+bundle, engine = opened("bundle.zip"), Engine()
+torch.set_num_threads(bundle.threads)  # it decides the last bits
+for kept in bundle:
+    explanation = engine.explain(bundle.picture(kept), kept.request)
+    print(kept.name, kept.request.method, explanation.label, explanation.attribution.saliency.shape)
+```
+"""
+
+
+def readme(wall: Wall) -> str:
+    """The text, in Markdown, with an index of the maps."""
+    lines = ["| picture | method | class | map |", "|---|---|---|---|"]
+    for number, row in enumerate(wall.rows, 1):
+        for e in row.explanations:
+            method = e.request.method
+            cells = (row.picture.name, method.title + method.qualifier, f"{e.label} ({e.probability:.1%})")
+            file = f"`{stem(number, method.name)}`" + (" (blank)" if e.attribution.blank else "")
+            lines.append(" | ".join(["", *map(_cell, cells), file, ""]).strip())
+    tables = [
+        name
+        for name, there in (
+            ("calibration.csv", any(e.calibration for row in wall.rows for e in row.explanations)),
+            ("faithfulness.csv", any(any(row.figures) for row in wall.rows)),
+        )
+        if there
+    ]
+    missing = "\n".join(f"- {_cell(phrase)}" for phrase in wall.missing)
+    return _TEXT.format(
+        index="\n".join(lines),
+        tables=f"`{'` and `'.join(tables)}` {'have' if len(tables) > 1 else 'has'} the figures. "
+        if tables
+        else "",
+        missing=f"\nNot ready when this was made:\n\n{missing}\n" if missing else "",
+    )
+
+
+def _cell(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return "".join(f"\\{c}" if c in r"\`*_[]<>|" else c for c in printable(text))

@@ -1,0 +1,152 @@
+"""A wall written as one ZIP file: pictures, maps, overlays, figure, tables, references, manifest."""
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from explorer.bundle.citation import bibtex
+from explorer.bundle.contents import MANIFEST, MAX_BYTES
+from explorer.bundle.readme import readme
+from explorer.bundle.wall import Wall, stem
+from explorer.compute import Explanation, Figures, Progress
+from explorer.errors import ExplorerError
+from explorer.metrics import Metric
+from explorer.render.arrays import npy
+from explorer.render.manifest import as_json, manifest
+from explorer.render.overlay import overlay, png
+from explorer.render.publication import FORMATS, encoded, grid
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # so that equal walls give equal files
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """The bundle, a ZIP file, and the figure inside it by format."""
+
+    archive: bytes
+    figure: dict[str, bytes]
+
+
+def pack(wall: Wall, progress: Progress) -> Packed:
+    """Everything on a wall as files.
+
+    Raises:
+        ExplorerError: no map, a figure that cannot be drawn, or over 500 MB.
+    """
+    if not any(row.explanations for row in wall.rows):
+        raise ExplorerError("There is no map on the wall yet: wait for one.")
+    progress.begin("Drawing the figure")
+    drawn = grid([(row.picture, row.explanations) for row in wall.rows if row.explanations], wall.layout)
+    figure = {kind: encoded(drawn, kind) for kind in FORMATS}
+    progress.begin("Making the bundle", sum(len(row.explanations) for row in wall.rows))
+    buffer, digests, size = io.BytesIO(), {}, 0
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, data in _files(wall, figure, progress):
+            digests[name] = hashlib.sha256(data).hexdigest()
+            size += len(data)
+            if size > MAX_BYTES:
+                raise ExplorerError(
+                    f"The bundle would be over {MAX_BYTES // 2**20} MB: choose fewer pictures or methods."
+                )
+            archive.writestr(_member(name), data)
+        archive.writestr(_member(MANIFEST), as_json(_manifest(wall, digests)) + "\n")
+    return Packed(buffer.getvalue(), figure)
+
+
+def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator[tuple[str, bytes]]:
+    """All but the manifest, by name."""
+    layout = wall.layout
+    for number, row in enumerate(wall.rows, 1):
+        yield f"pictures/{number:02}.png", png(row.picture.image)
+        for explanation in row.explanations:
+            name, saliency = (
+                stem(number, explanation.request.method.name),
+                explanation.attribution.saliency.numpy(),
+            )
+            yield f"maps/{name}.npy", npy(saliency)
+            drawn = overlay(row.picture, saliency, explanation.box, layout.colour_map, layout.opacity)
+            yield f"overlays/{name}.png", png(drawn)
+            progress.advance(1)
+    for kind, data in figure.items():
+        yield f"figure.{kind}", data
+    if curves := [*_curves(wall)]:
+        yield (
+            "calibration.csv",
+            _table(
+                (
+                    "picture",
+                    "file",
+                    "method",
+                    "class",
+                    "removed_percent",
+                    "probability",
+                    "gain",
+                    "recommended",
+                ),
+                curves,
+            ),
+        )
+    methods = [e.request.method for row in wall.rows for e in row.explanations]
+    metrics = wall.metrics if any(any(row.figures) for row in wall.rows) else ()
+    if metrics:
+        yield (
+            "faithfulness.csv",
+            _table(("picture", "file", "method", "maps", "metric", "value"), _figures(wall)),
+        )
+    yield "references.bib", bibtex(one.paper for one in (*methods, *metrics)).encode()
+    yield "README.md", readme(wall).encode("utf-8", "replace")
+
+
+def _curves(wall: Wall) -> Iterator[tuple[object, ...]]:
+    for number, row in enumerate(wall.rows, 1):
+        for e in row.explanations:
+            if (curve := e.calibration) is not None:
+                for level, probability, gain in zip(
+                    curve.removed, curve.probabilities, curve.gains, strict=True
+                ):
+                    about = (row.picture.name, f"{number:02}", e.request.method.name, e.label)
+                    yield (*about, level, probability, gain, "yes" if level == curve.cut else "no")
+
+
+def _figures(wall: Wall) -> Iterator[tuple[object, ...]]:
+    for number, row in enumerate(wall.rows, 1):
+        for e, figures in zip(row.explanations, row.figures, strict=True):
+            if figures is not None:
+                about = (row.picture.name, f"{number:02}", e.request.method.name)
+                for variant, values in (("plain", figures.plain), ("calibrated", figures.calibrated)):
+                    for metric, value in values.items():
+                        yield (*about, variant, metric, value)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _manifest(wall: Wall, digests: dict[str, str]) -> dict[str, object]:
+    shown: list[Explanation] = []
+    paths: dict[int, dict[str, str]] = {}
+    measured: dict[int, tuple[Figures, Sequence[Metric]]] = {}
+    for number, row in enumerate(wall.rows, 1):
+        for explanation, figures in zip(row.explanations, row.figures, strict=True):
+            name, position = stem(number, explanation.request.method.name), len(shown)
+            paths[position] = {
+                "picture": f"pictures/{number:02}.png",
+                "map": f"maps/{name}.npy",
+                "overlay": f"overlays/{name}.png",
+            }
+            if figures is not None:
+                measured[position] = (figures, wall.metrics)
+            shown.append(replace(explanation, name=row.picture.name))
+    return manifest(shown, paths, measured, digests)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _DATE)
+    info.compress_type = zipfile.ZIP_STORED if name.endswith((".png", ".pdf")) else zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info

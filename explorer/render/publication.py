@@ -1,0 +1,209 @@
+"""A figure for print: pictures against methods, with titles, names, classes and a colour bar."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from explorer.compute import Explanation
+from explorer.errors import ExplorerError
+from explorer.images import Picture
+from explorer.render.colour import colour_table
+from explorer.render.overlay import overlay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+MAX_PIXELS = 50_000_000
+
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_POINTS = 8
+_LINE = 1.3 * _POINTS / 72  # inches
+_LETTER = 0.62 * _POINTS / 72  # inches, of an average letter
+_GAP = 0.04  # inches
+_BAR = 0.1  # inches
+_NARROWEST = 0.3  # inches, of a cell
+_TALLEST = 1.5  # widths, of a cell
+_SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "explorer"}
+_DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+Row = tuple[Picture, Sequence[Explanation]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the figure is drawn.
+
+    Args:
+        width: in inches; the height follows from the pictures.
+        dpi: dots per inch, of the PNG and of the pictures inside SVG and PDF.
+        photograph, classes, bar: whether each photograph stands beside its maps, the explained class beside the
+            picture's name, and a colour bar at the right.
+        colour_map: a key of ``COLOUR_MAPS``; ``opacity`` of the maps, 0 to 1.
+    """
+
+    width: float = 17 / 2.54
+    dpi: int = 300
+    photograph: bool = True
+    classes: bool = True
+    bar: bool = True
+    colour_map: str = "inferno"
+    opacity: float = 0.55
+
+
+def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
+    """A row for each picture, a column for each method, in the order in which they first occur.
+
+    Every picture stands in whole pixels of the figure, so that none is resampled twice.
+
+    Raises:
+        ExplorerError: too many columns for the width, or over 50 million pixels.
+    """
+    titles = {e.request.method.name: e.request.method.title for _, shown in rows for e in shown}
+    columns = ({"": "Photograph"} if layout.photograph else {}) | titles
+    dpi = layout.dpi
+    gap, width = round(dpi * _GAP), round(dpi * layout.width)
+    left = round(dpi * (_LINE * (2 if layout.classes else 1) + 2 * _GAP))
+    right = round(dpi * (_BAR + 4 * _LETTER + _GAP)) if layout.bar else 0
+    cell = (width - left - right) // len(columns) - gap
+    if cell < dpi * _NARROWEST:
+        raise ExplorerError(
+            f"{len(columns)} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer "
+            "methods."
+        )
+    sizes = [_size(picture, cell) for picture, _ in rows]
+    wrapped = [textwrap.wrap(title, _letters(cell, dpi)) for title in columns.values()]
+    top = round(dpi * (_LINE * max(map(len, wrapped)) + _GAP))
+    sheet = _Sheet(width, top + sum(tall + gap for _, tall in sizes), dpi)
+    places = {name: left + position * (cell + gap) for position, name in enumerate(columns)}
+    for place, lines in zip(places.values(), wrapped, strict=True):
+        sheet.write(place + cell / 2, top - gap, "\n".join(lines), ha="center", va="bottom")
+    upper = top
+    for (picture, shown), (wide, tall) in zip(rows, sizes, strict=True):
+        inset, middle = (cell - wide) // 2, upper + tall / 2
+        lines = [picture.name, *(_classes(shown) if layout.classes else ())]
+        label = "\n".join(_shortened(line, _letters(tall, dpi)) for line in lines)
+        sheet.write(left - 2 * gap, middle, label, rotation=90, ha="right", va="center")
+        if layout.photograph:
+            sheet.place(picture.image, (places[""] + inset, upper, wide, tall))
+        for explanation in shown:
+            place = places[explanation.request.method.name]
+            if explanation.attribution.blank is not None:
+                sheet.write(place + cell / 2, middle, "blank", ha="center", va="center", color="#555555")
+            else:
+                sheet.place(_overlay(picture, explanation, layout), (place + inset, upper, wide, tall))
+        upper += tall + gap
+    if layout.bar:
+        sheet.colour_bar(layout.colour_map, (width - right, top, round(dpi * _BAR), upper - gap - top))
+    return sheet.figure
+
+
+def encoded(figure: "Figure", kind: str) -> bytes:
+    """The figure as a file of one of ``FORMATS``, of exactly its size and without a date."""
+    import matplotlib
+
+    matplotlib.rcParams.update(_SETTINGS)  # always the same, so that threads do not disturb each other
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=figure.dpi, metadata=_DATELESS.get(kind))
+    return buffer.getvalue()
+
+
+class _Sheet:
+    """A figure on which everything is placed by pixels from the upper left corner.
+
+    Raises:
+        ExplorerError: over 50 million pixels.
+    """
+
+    def __init__(self, width: int, height: int, dpi: int) -> None:
+        from matplotlib.figure import Figure
+
+        if width * height > MAX_PIXELS:
+            raise ExplorerError(
+                f"The figure would have {width:,} x {height:,} pixels, over {MAX_PIXELS // 10**6} million: choose a "
+                "smaller width or fewer dots per inch."
+            )
+        self._width, self._height = width, height
+        self.figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
+
+    def write(self, x: float, y: float, text: str, **how: Any) -> None:
+        """Text as it is, never as a formula."""
+        self.figure.text(
+            x / self._width,
+            1 - y / self._height,
+            _printable(text),
+            family=_FONT,
+            size=_POINTS,
+            parse_math=False,
+            **how,
+        )
+
+    def place(self, image: Image.Image, box: tuple[int, int, int, int]) -> None:
+        """An image in a box (left, top, width, height)."""
+        axes = self._axes(box)
+        axes.imshow(image.resize(box[2:], Image.Resampling.LANCZOS), interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+    def colour_bar(self, colour_map: str, box: tuple[int, int, int, int]) -> None:
+        axes = self._axes(box)
+        axes.imshow(
+            colour_table(colour_map)[::-1, None], extent=(0, 1, 0, 1), interpolation="none", aspect="auto"
+        )
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], family=_FONT, size=_POINTS - 1)
+        axes.get_yticklabels()[0].set_va("bottom")
+        axes.get_yticklabels()[-1].set_va("top")
+        axes.tick_params(length=2, pad=2, width=0.5)
+        for spine in axes.spines.values():
+            spine.set_linewidth(0.5)
+
+    def _axes(self, box: tuple[int, int, int, int]) -> Any:
+        left, top, width, height = box
+        bottom = self._height - top - height
+        return self.figure.add_axes(
+            (left / self._width, bottom / self._height, width / self._width, height / self._height)
+        )
+
+
+def _size(picture: Picture, cell: int) -> tuple[int, int]:
+    """The largest (width, height) of a picture's shape that is as wide as a cell and not much higher."""
+    scale = min(cell / picture.width, _TALLEST * cell / picture.height)
+    return max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+
+
+def _overlay(picture: Picture, explanation: Explanation, layout: Layout) -> Image.Image:
+    saliency = explanation.attribution.saliency.numpy()
+    return overlay(picture, saliency, explanation.box, layout.colour_map, layout.opacity)
+
+
+def _classes(shown: Sequence[Explanation]) -> list[str]:
+    """The classes that the maps of a picture explain, each with its probability."""
+    found = {e.target: f"{e.label} {e.probability:.1%}" for e in shown}
+    return [", ".join(found.values())]
+
+
+def _letters(pixels: int, dpi: int) -> int:
+    """How many letters fit into so many pixels."""
+    return max(4, int(pixels / dpi / _LETTER))
+
+
+def _shortened(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """The text with a question mark for what the font cannot draw."""
+    return "".join(c if c == "\n" or ord(c) in _glyphs() else "?" for c in text)
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont(_FONT)).get_charmap())

@@ -1,0 +1,213 @@
+"""What is on the wall to take away: a bundle and a figure for print."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from explorer.bundle import Hung, Packed, Wall, pack
+from explorer.compute import Explanation, Figures, Job, State
+from explorer.methods import UndefinedMethodError
+from explorer.render.publication import FORMATS, Layout
+from explorer.ui.board import Board, Row
+from explorer.ui.canvas import Look
+from explorer.ui.cells import plain
+from explorer.ui.live import fault
+from explorer.ui.sidebar import Choice
+from explorer.ui.state import service, waiter
+from explorer.ui.view import bound, number, segmented, some_of, whole
+
+_INCH = 2.54  # centimetres
+_UNITS = {"cm": _INCH, "in": 1.0}
+_PARTS = {"photograph": "Photograph", "classes": "Class", "bar": "Colour bar"}
+_KINDS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+_NAMED = 6
+_READING = ("sample", "upload", "layers", "prediction")
+
+Measured = Sequence[Mapping[str, Job[Figures]]]
+
+
+def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], measured: Measured) -> None:
+    """Draws the section.
+
+    Args:
+        methods: by name, in the order of the wall.
+        measured: for each row of the board, the figures by method.
+    """
+    with st.expander("Take away", icon=":material/download:"):
+        st.caption(
+            "A ZIP file with the photographs, every map, every overlay, a figure for print, tables, references "
+            "(BibTeX) and a manifest. The command in its README makes the same maps again."
+        )
+        wall = Wall(
+            tuple(
+                _hung(row, jobs, methods)
+                for row, jobs in zip(board.rows, measured, strict=True)
+                if _made(row)
+            ),
+            choice.figures.metrics,
+            _layout(look),
+            tuple(_missing(board, choice, measured)),
+        )
+        if wall.missing:
+            more = len(wall.missing) - _NAMED
+            named = "; ".join(wall.missing[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+            st.info(plain(f"Not ready yet, and left out of what is made now: {named}."))
+        # Not as a callback: that would bear what was on the wall when the button was drawn.
+        pressed = st.button(
+            "Make the bundle",
+            type="primary",
+            disabled=not wall.rows,
+            help="Holds what is on the wall when you press; nothing is computed again.",
+        )
+        if pressed and wall.rows:
+            st.session_state["taken"] = wall.identity
+            job = service().encode(_key(wall.identity), lambda job: pack(wall, job), waiter())
+            if job.error is not None:
+                service().retry(job)
+                service().encode(_key(wall.identity), lambda job: pack(wall, job), waiter())
+        _result(board, wall)
+        st.caption(plain(_restored(choice)))
+
+
+def _result(board: Board, wall: Wall) -> None:
+    """What was made last, for download."""
+    identity = st.session_state.get("taken")
+    job: Job[Packed] | None = service().encoded(_key(identity)) if identity else None
+    if job is None:
+        return
+    board.ask(job)
+    if job.error is not None:
+        fault(job)
+    if job.result is None:
+        return
+    if identity != wall.identity:
+        st.caption(
+            "The wall or the figure's settings have changed since: make the bundle again to have them."
+        )
+    with st.container(horizontal=True):
+        packed = job.result
+        st.download_button(
+            f"Bundle ({len(packed.archive) / 2**20:.1f} MB)",
+            lambda: packed.archive,
+            "cam-explorer.zip",
+            "application/zip",
+            key="take bundle",
+            on_click="ignore",
+        )
+        for kind in FORMATS:
+            st.download_button(
+                f"Figure ({kind.upper()})",
+                packed.figure[kind],
+                f"cam-explorer.{kind}",
+                _KINDS[kind],
+                key=f"take {kind}",
+                on_click="ignore",
+            )
+    st.image(packed.figure["png"], caption="The figure", width=480)
+
+
+def _key(identity: str) -> tuple[str, str]:
+    return ("bundle", identity)
+
+
+def _layout(look: Look) -> Layout:
+    """The figure's settings."""
+    columns = st.columns([1, 1, 1, 2])
+    with columns[1]:
+        unit = segmented("print.unit", "cm", _UNITS, label="Unit")
+    with columns[0]:
+        width = bound(
+            st.number_input,
+            f"print.{unit}",
+            17.0 if unit == "cm" else 6.7,
+            number(1.0, 60.0),
+            label=f"Width of the figure ({unit})",
+            min_value=1.0,
+            max_value=60.0,
+            step=0.5,
+            help="A column of a journal is about 8.5 cm wide, a page about 17 cm; the height follows.",
+        )
+    with columns[2]:
+        dpi = bound(
+            st.number_input,
+            "print.dpi",
+            300,
+            whole(72, 600),
+            label="Dots per inch",
+            min_value=72,
+            max_value=600,
+            step=1,
+            help="Of the PNG, and of the pictures inside SVG and PDF; journals ask for 300.",
+        )
+    with columns[3]:
+        parts = bound(
+            st.pills,
+            "print.parts",
+            list(_PARTS),
+            some_of(_PARTS),
+            ",".join,
+            label="Shown beside the maps",
+            options=list(_PARTS),
+            format_func=_PARTS.__getitem__,
+            selection_mode="multi",
+            help="The photograph without a map, the explained class, and what the colours mean.",
+        )
+    opacity = 1.0 if look.view == "heat" else look.opacity / 100
+    return Layout(
+        width / _UNITS[unit],
+        dpi,
+        photograph="photograph" in parts,
+        classes="classes" in parts,
+        bar="bar" in parts,
+        colour_map=look.colour_map,
+        opacity=opacity,
+    )
+
+
+def _made(row: Row) -> bool:
+    return any(job.result is not None for _, job, _ in row.cells)
+
+
+def _hung(row: Row, jobs: Mapping[str, Job[Figures]], methods: Sequence[str]) -> Hung:
+    """The maps of a row that are made, in the order of the wall; an earlier result that stands in is none."""
+    cells = sorted(row.cells, key=lambda cell: methods.index(cell[0].name))
+    made = [(method.name, job.result) for method, job, _ in cells if job.result is not None]
+    figures = (jobs[name].result if name in jobs else None for name, _ in made)
+    return Hung(row.picture, tuple(explanation for _, explanation in made), tuple(figures))
+
+
+def _missing(board: Board, choice: Choice, measured: Measured) -> list[str]:
+    """What is chosen and not there yet, a phrase each; a method that is not defined here is not to come."""
+    reading = [job for job in board.jobs if not job.settled and job.key[0] in _READING]
+    found = ["pictures that are being read"] if reading else []
+    for row, jobs in zip(board.rows, measured, strict=True):
+        for method, job, _ in row.cells:
+            if isinstance(job.refusal, UndefinedMethodError):
+                continue
+            what = _lacking(job, jobs.get(method.name), bool(choice.figures.metrics))
+            if what:
+                found.append(f"{what} of {method.title} on {row.picture.name}")
+    return found
+
+
+def _lacking(job: Job[Explanation], figures: Job[Figures] | None, measured: bool) -> str:
+    explanation = job.result
+    if explanation is None:
+        return "the map"
+    lacking = []
+    if job.state is not State.DONE and explanation.attribution.blank is None:
+        lacking.append("the calibration")
+    if measured and (figures is None or figures.result is None):
+        lacking.append("the figures")
+    return " and ".join(lacking)
+
+
+def _restored(choice: Choice) -> str:
+    """Which links restore what."""
+    text = "The address in the browser restores the network, the methods and all settings"
+    if choice.samples:
+        text += f", and the samples ({', '.join(name.capitalize() for name in choice.samples)})"
+    if choice.uploads:
+        names = ", ".join(name for name, _ in choice.uploads)
+        text += f"; it does not restore your uploads ({names}), which only the bundle holds"
+    return text + "."
