@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from explorer import images
 from explorer.bundle.contents import MANIFEST, BundleError, Contents, contents, printable
 from explorer.compute import Request
+from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import RULES
 from explorer.methods import Method, find
@@ -96,6 +97,8 @@ def opened(path: str | Path) -> Bundle:
             _of(machine, "threads", int),
             files,
         )
+    except ExplorerError:
+        raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} of the bundle cannot be understood: {_REMEDY}.") from error
 

@@ -7,6 +7,8 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from PIL import Image
+
 from explorer.bundle.citation import bibtex
 from explorer.bundle.contents import MANIFEST, MAX_BYTES
 from explorer.bundle.readme import readme
@@ -16,18 +18,20 @@ from explorer.errors import ExplorerError
 from explorer.metrics import Metric
 from explorer.render.arrays import npy
 from explorer.render.manifest import as_json, manifest
-from explorer.render.overlay import overlay, png
+from explorer.render.overlay import jpeg, overlay, png
 from explorer.render.publication import FORMATS, encoded, grid
 
+_PREVIEW = 1400  # pixels
 _DATE = (1980, 1, 1, 0, 0, 0)  # so that equal walls give equal files
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """The bundle, a ZIP file, and the figure inside it by format."""
+    """The bundle, a ZIP file, the figure inside it by format, and a JPEG of it for the page."""
 
     archive: bytes
     figure: dict[str, bytes]
+    preview: bytes
 
 
 def pack(wall: Wall, progress: Progress) -> Packed:
@@ -53,7 +57,9 @@ def pack(wall: Wall, progress: Progress) -> Packed:
                 )
             archive.writestr(_member(name), data)
         archive.writestr(_member(MANIFEST), as_json(_manifest(wall, digests)) + "\n")
-    return Packed(buffer.getvalue(), figure)
+    return Packed(
+        buffer.getvalue(), figure, jpeg(Image.open(io.BytesIO(figure["png"])).convert("RGB"), _PREVIEW)
+    )
 
 
 def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator[tuple[str, bytes]]:

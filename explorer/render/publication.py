@@ -24,7 +24,7 @@ MAX_PIXELS = 50_000_000
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _POINTS = 8
 _LINE = 1.3 * _POINTS / 72  # inches
-_LETTER = 0.62 * _POINTS / 72  # inches, of an average letter
+_LETTER = 0.56 * _POINTS / 72  # inches, of an average letter
 _GAP = 0.04  # inches
 _BAR = 0.1  # inches
 _NARROWEST = 0.3  # inches, of a cell
@@ -68,7 +68,7 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     columns = ({"": "Photograph"} if layout.photograph else {}) | titles
     dpi = layout.dpi
     gap, width = round(dpi * _GAP), round(dpi * layout.width)
-    left = round(dpi * (_LINE * (2 if layout.classes else 1) + 2 * _GAP))
+    left = round(dpi * (_LINE * (3 if layout.classes else 1) + 2 * _GAP))
     right = round(dpi * (_BAR + 4 * _LETTER + _GAP)) if layout.bar else 0
     cell = (width - left - right) // len(columns) - gap
     if cell < dpi * _NARROWEST:
@@ -183,9 +183,9 @@ def _overlay(picture: Picture, explanation: Explanation, layout: Layout) -> Imag
 
 
 def _classes(shown: Sequence[Explanation]) -> list[str]:
-    """The classes that the maps of a picture explain, each with its probability."""
-    found = {e.target: f"{e.label} {e.probability:.1%}" for e in shown}
-    return [", ".join(found.values())]
+    """The class that the maps of a picture explain, and below it its probability."""
+    found = {e.target: (e.label, f"{e.probability:.1%}") for e in shown}
+    return [", ".join(texts) for texts in zip(*found.values(), strict=True)]
 
 
 def _letters(pixels: int, dpi: int) -> int:

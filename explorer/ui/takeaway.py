@@ -33,7 +33,7 @@ def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], 
         methods: by name, in the order of the wall.
         measured: for each row of the board, the figures by method.
     """
-    with st.expander("Take away", icon=":material/download:"):
+    with st.expander("Take away", icon=":material/download:", key="take away"):
         st.caption(
             "A ZIP file with the photographs, every map, every overlay, a figure for print, tables, references "
             "(BibTeX) and a manifest. The command in its README makes the same maps again."
@@ -103,7 +103,7 @@ def _result(board: Board, wall: Wall) -> None:
                 key=f"take {kind}",
                 on_click="ignore",
             )
-    st.image(packed.figure["png"], caption="The figure", width=480)
+    st.image(packed.preview, caption="The figure", width="stretch", alt="Pictures against methods")
 
 
 def _key(identity: str) -> tuple[str, str]:

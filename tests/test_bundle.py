@@ -1,0 +1,416 @@
+"""What is taken away from the page: complete, true to its manifest, and made again bit by bit."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from explorer import METHODS, METRICS, Engine, Request, images
+from explorer.bundle import BundleError, Hung, Wall, opened, pack, remake
+from explorer.bundle.citation import bibtex
+from explorer.calibration import FINE_LEVELS
+from explorer.cli import main
+from explorer.compute.engine import Silent
+from explorer.declaration import Paper
+from explorer.errors import ExplorerError
+from explorer.render.publication import Layout, encoded, grid
+
+ROOT = Path(__file__).parents[1]
+UPLOAD = "=a$b^{_%|`.jpg"  # a file name that a formula, a table or a spreadsheet would stumble over
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def upload():
+    """A photograph that no sample is."""
+    buffer = io.BytesIO()
+    images.sample("coffee").image.resize((300, 420)).save(buffer, "JPEG")
+    return images.decode(buffer.getvalue(), UPLOAD)
+
+
+@pytest.fixture(scope="module")
+def wall(engine, upload):
+    """Two pictures and requests of every kind; the last map of the second picture is not there yet."""
+    chelsea = images.sample("chelsea")
+    libra = METHODS["libra-cam"]
+    first = engine.explain(upload, Request(method=libra(size=4)))
+    ids = [first.references.library.ids[index] for index in first.references.indices.tolist()]
+    pinned = Request(method=libra(size=4), seed=7, limit=0.1, pinned=(ids[2],), excluded=(ids[0],))
+    requests = {
+        chelsea: [
+            Request(method=METHODS["grad-cam"](), target=285),
+            Request(method=libra(size=6), precision="bfloat16"),
+        ],
+        upload: [
+            Request(method=METHODS["grad-cam"](), layer="conv_head"),
+            replace(pinned, levels=FINE_LEVELS),
+        ],
+    }
+    metrics = (METRICS["average-drop"](), METRICS["average-gain"]())
+    rows = [
+        Hung(
+            picture,
+            tuple(engine.explain(picture, request) for request in asked),
+            (engine.figures(picture, asked[:1], metrics)[0], None),
+        )
+        for picture, asked in requests.items()
+    ]
+    return Wall(tuple(rows), metrics, Layout(width=5, dpi=100), ("the map of LIFT-CAM on chelsea",))
+
+
+@pytest.fixture(scope="module")
+def packed(wall):
+    return pack(wall, Silent())
+
+
+@pytest.fixture
+def bundle(packed, tmp_path):
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(packed.archive)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(packed):
+    archive = zipfile.ZipFile(io.BytesIO(packed.archive))
+    return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def manifest(files):
+    return json.loads(files["manifest.json"])
+
+
+def rewritten(path, **changed):
+    """The same ZIP file with other contents of some files; two underscores stand for a full stop."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    content |= {name.replace("__", "."): data for name, data in changed.items()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return path
+
+
+def altered(path, manifest, change):
+    """The same with a changed manifest."""
+    document = json.loads(json.dumps(manifest))
+    change(document)
+    return rewritten(path, manifest__json=json.dumps(document))
+
+
+def test_the_manifest_lists_every_file_with_its_digest(files, manifest):
+    listed = manifest["files"]
+    assert {*files} == {*listed, "manifest.json"}
+    assert {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name in listed
+    } == listed
+    named = {name for entry in manifest["explanations"] for name in entry["files"].values()}
+    assert named < {*listed}
+    assert len(manifest["explanations"]) == 4
+
+
+def test_the_files_are_what_is_on_the_wall(files, manifest, wall):
+    for number, row in enumerate(wall.rows, 1):
+        pixels = np.asarray(Image.open(io.BytesIO(files[f"pictures/{number:02}.png"])))
+        assert np.array_equal(pixels, row.picture.pixels)
+        for explanation in row.explanations:
+            name = f"{number:02}-{explanation.request.method.name}"
+            saliency = np.load(io.BytesIO(files[f"maps/{name}.npy"]), allow_pickle=False)
+            assert saliency.dtype == np.float32
+            assert np.array_equal(saliency, explanation.attribution.saliency.numpy())
+            size = Image.open(io.BytesIO(files[f"overlays/{name}.png"])).size
+            assert size == (row.picture.width, row.picture.height)
+    curves = list(csv.DictReader(io.StringIO(files["calibration.csv"].decode())))
+    assert len(curves) == 3 * 10 + len(FINE_LEVELS)
+    assert sum(row["recommended"] == "yes" for row in curves) <= 4
+    values = list(csv.DictReader(io.StringIO(files["faithfulness.csv"].decode())))
+    assert len(values) == 2 * 2 * 2
+    assert "LIFT-CAM on chelsea" in files["README.md"].decode()
+    for entry in manifest["explanations"]:
+        assert ("figures" in entry) == (entry["method"]["name"] == "grad-cam")
+
+
+def test_equal_walls_give_equal_bundles(wall, packed):
+    assert pack(wall, Silent()).archive == packed.archive
+    assert replace(wall, missing=()).identity != wall.identity == replace(wall).identity
+
+
+def test_nothing_to_take_is_refused():
+    with pytest.raises(ExplorerError, match="no map"):
+        pack(Wall((), (), Layout()), Silent())
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_the_figure_has_titles_names_and_classes(wall):
+    rows = [(row.picture, row.explanations) for row in wall.rows]
+    shown = texts(grid(rows, Layout(width=8, dpi=72)))
+    for title in ("Photograph", "Grad-CAM", "Libra-CAM"):
+        assert shown.count(title) == 1
+    label = rows[0][1][0].label
+    assert any("chelsea" in text and label in text for text in shown)
+    assert any(UPLOAD in text for text in shown)
+    bare = texts(grid(rows, Layout(width=8, dpi=72, photograph=False, classes=False, bar=False)))
+    assert "Photograph" not in bare
+    assert not any(label in text for text in bare)
+
+
+@pytest.mark.parametrize(("width", "dpi"), [(5.0, 100), (3.3, 150), (17 / 2.54, 72)])
+def test_the_figure_has_the_size_that_was_asked_for(wall, width, dpi):
+    figure = grid([(row.picture, row.explanations) for row in wall.rows], Layout(width=width, dpi=dpi))
+    image = Image.open(io.BytesIO(encoded(figure, "png")))
+    assert image.width == pytest.approx(width * dpi, abs=1)
+    assert image.info["dpi"] == pytest.approx((dpi, dpi), abs=0.1)
+    svg = ElementTree.fromstring(encoded(figure, "svg"))
+    assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * width, abs=72 / dpi)
+    pdf = encoded(figure, "pdf")
+    assert pdf.startswith(b"%PDF-")
+    assert pdf.rstrip().endswith(b"%%EOF")
+    [box] = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+)", pdf)
+    assert float(box[0]) == pytest.approx(72 * width, abs=72 / dpi)
+
+
+def test_the_photograph_stands_in_the_figure_unchanged(upload, engine):
+    """A cell of just the picture's size shows its very pixels."""
+    explanation = engine.explain(upload, Request())
+    for dpi in (100, 150):
+        figure = grid([(upload, [explanation])], Layout(width=4, dpi=dpi, classes=False))
+        image = np.asarray(Image.open(io.BytesIO(encoded(figure, "png"))).convert("RGB"))
+        box = figure.axes[0].get_position()
+        height, width = image.shape[:2]
+        size = (round(box.width * width), round(box.height * height))
+        top, left = round((1 - box.y1) * height), round(box.x0 * width)
+        expected = np.asarray(upload.image.resize(size, Image.Resampling.LANCZOS))
+        assert np.array_equal(image[top : top + size[1], left : left + size[0]], expected)
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [(Layout(width=1, dpi=100), "do not fit"), (Layout(width=24, dpi=600), "50 million")],
+)
+def test_figures_that_cannot_be_drawn_are_refused(wall, layout, words):
+    with pytest.raises(ExplorerError, match=words):
+        grid([(row.picture, row.explanations) for row in wall.rows], layout)
+
+
+def entries(text):
+    """The entries of a BibTeX file, by key, split where the braces balance."""
+    found, depth, start = {}, 0, 0
+    for place, character in enumerate(text):
+        if character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if not depth:
+                entry = text[start : place + 1].strip()
+                found[re.match(r"@(?:inproceedings|article|misc)\{([^,]+),", entry)[1]] = entry
+                start = place + 1
+        assert depth >= 0
+    assert not depth
+    assert not text[start:].strip()
+    return found
+
+
+def test_every_paper_is_one_entry():
+    papers = [one.paper for one in (*METHODS.values(), *METRICS.values())]
+    found = entries(bibtex([*papers, *papers]))
+    assert len(found) == len({paper.link for paper in papers})
+    for paper in papers:
+        [entry] = [entry for entry in found.values() if f"{{{paper.link}}}" in entry]
+        assert f"year = {{{paper.year}}}" in entry
+        assert " and ".join(paper.authors.split(", ")) in entry
+
+
+def test_what_tex_would_obey_is_escaped():
+    paper = Paper("100 % & #1_a", "Müller", "A & B", 2020, "https://example.org/a_b%20c")
+    [entry] = entries(bibtex([paper])).values()
+    assert r"100 \% \& \#1\_a" in entry
+    assert r"booktitle = {A \& B}" in entry
+    assert "{https://example.org/a_b%20c}" in entry
+
+
+def test_the_references_are_those_of_the_methods_and_metrics(files):
+    links = {METHODS[name].paper.link for name in ("grad-cam", "libra-cam")}
+    links |= {METRICS[name].paper.link for name in ("average-drop", "average-gain")}
+    assert len(entries(files["references.bib"].decode())) == len(links)
+
+
+def again(path, tmp_path, capsys, *photos):
+    code = main(["remake", str(path), *map(str, photos), "--out", str(tmp_path / "again")])
+    return SimpleNamespace(code=code, **capsys.readouterr()._asdict())
+
+
+def test_a_new_process_makes_the_same_maps(bundle, tmp_path, files):
+    """Given class, options, pin, exclusion, seed, limit, precision and levels: all bit-equal."""
+    command = [sys.executable, "-m", "explorer", "remake", bundle, "--out", tmp_path / "again"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All 4 maps are bit-equal" in done.stdout
+    for name in ("01-grad-cam", "01-libra-cam", "02-grad-cam", "02-libra-cam"):
+        assert (tmp_path / "again" / f"{name}.npy").read_bytes() == files[f"maps/{name}.npy"]
+
+
+def test_an_unpacked_bundle_and_the_python_lines_of_its_readme(bundle, tmp_path, files):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "bundle")
+    made = list(remake(opened(tmp_path / "bundle"), engine=Engine()))
+    assert [one.verdict for one in made] == ["bit-equal"] * 4
+    [code] = re.findall(r"```python\n(.*?)```", files["README.md"].decode(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("bundle.zip", str(bundle))], cwd=ROOT, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_what_explain_wrote_is_made_again(tmp_path, capsys, upload):
+    photo = tmp_path / "photo.jpg"
+    upload.image.save(photo)
+    out = tmp_path / "maps"
+    assert main(["explain", str(photo), "sample:chelsea", "--method", "grad-cam", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert again(out, tmp_path, capsys, photo).code == 0
+    lacking = again(out, tmp_path, capsys)
+    assert lacking.code == 2
+    assert "does not hold the photograph" in lacking.out
+    assert "1 of 2 maps are bit-equal" in lacking.err
+
+
+def test_a_tampered_map_is_reported(bundle, tmp_path, capsys, files):
+    name = "maps/01-grad-cam.npy"
+    data = bytearray(files[name])
+    data[-1] ^= 1
+    done = again(rewritten(bundle, **{name.replace(".", "__"): bytes(data)}), tmp_path, capsys)
+    assert done.code == 2
+    assert "grad-cam  Egyptian cat  the file in the bundle was changed" in done.out
+    assert "3 of 4 maps are bit-equal" in done.err
+
+
+def test_another_map_is_reported_with_its_distance(bundle, tmp_path, manifest, files, capsys):
+    name = "maps/01-grad-cam.npy"
+    values = np.load(io.BytesIO(files[name]))
+    values[0, 0] = 0.5 + values[0, 0]
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    rewritten(bundle, **{name.replace(".", "__"): buffer.getvalue()})
+    altered(
+        bundle, manifest, lambda d: d["files"].update({name: hashlib.sha256(buffer.getvalue()).hexdigest()})
+    )
+    done = again(bundle, tmp_path, capsys)
+    assert done.code == 2
+    assert "differs by 0.5 at most" in done.out
+
+
+def test_other_versions_weights_and_libraries_are_said(bundle, tmp_path, manifest, capsys):
+    def change(document):
+        document["versions"]["torch"] = "1.0"
+        document["explanations"][0]["backbone"]["weights_sha256"] = "0" * 64
+        document["explanations"][1]["library"]["fingerprint"] = "0" * 64
+
+    done = again(altered(bundle, manifest, change), tmp_path, capsys)
+    assert f"torch {metadata.version('torch')} instead of 1.0" in done.out
+    assert "the weights of efficientnet_lite0 here are others" in done.out
+    assert "has another fingerprint" in done.out
+
+
+def test_a_library_that_is_not_here_is_said(bundle, tmp_path, manifest, capsys):
+    done = again(
+        altered(bundle, manifest, lambda d: d["explanations"][1]["library"].update(name="mine")),
+        tmp_path,
+        capsys,
+    )
+    assert done.code == 2
+    assert "cannot be made again" in done.out
+    assert "mine" in done.out
+
+
+def _set(*path, to):
+    def change(document):
+        for key in path[:-1]:
+            document = document[key]
+        document[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("explanations", to={}),
+        _set("explanations", 0, "method", "options", to={"size": 1}),
+        _set("explanations", 0, "method", "name", to="../../x"),
+        _set("explanations", 0, "class", "index", to="285"),
+        _set("explanations", 0, "picture", "sha256", to="../x"),
+        _set("explanations", 1, "library", "rule", to="__class__"),
+        _set("explanations", 1, "library", "pinned", to=[{}]),
+        _set("explanations", 0, "levels_percent", to=[10**9]),
+        _set("explanations", 0, "precision", to="int4"),
+        _set("machine", "threads", to="all"),
+        _set("files", to=None),
+        _set("files", "maps/01-grad-cam.npy", to=5),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(bundle, manifest, change):
+    with pytest.raises(ExplorerError) as refused:
+        opened(altered(bundle, manifest, change))
+    assert str(refused.value).endswith(".")
+
+
+def test_hostile_files_are_refused_in_a_sentence(bundle, tmp_path, monkeypatch):
+    def refused(data):
+        bundle.write_bytes(data)
+        with pytest.raises(BundleError) as error:
+            opened(bundle)
+        return str(error.value)
+
+    def packed(name, data, kind=zipfile.ZIP_DEFLATED):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", kind) as archive:
+            archive.writestr(name, data)
+        return buffer.getvalue()
+
+    assert "no ZIP file" in refused(b"PK\x03\x04 not a ZIP file")
+    assert "holds no" in refused(packed("readme.txt", "nothing"))
+    assert "understood" in refused(packed("manifest.json", "[" * 100_000))
+    assert "understood" in refused(packed("manifest.json", "9" * 10_000))
+    assert "rare way" in refused(packed("manifest.json", "{}", zipfile.ZIP_LZMA))
+    assert "over 5000 files" in refused(b"PK\x01\x02" * 5001)
+    monkeypatch.setattr("explorer.bundle.contents.MAX_FILE", 10_000)
+    assert "unpacked" in refused(packed("manifest.json", " " * 20_000))
+    damaged = bytearray(packed("manifest.json", "{" * 5000, zipfile.ZIP_STORED))
+    damaged[100] ^= 1
+    assert "damaged" in refused(bytes(damaged))
+    with pytest.raises(BundleError, match="no file and no folder"):
+        opened(tmp_path / "nowhere.zip")
+
+
+def test_no_name_in_a_bundle_reaches_the_disk(bundle, tmp_path, manifest):
+    """Names that leave the folder are looked up among the bundle's own files only, links not among them."""
+    secret = tmp_path / "secret.npy"
+    secret.write_bytes(b"secret")
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "bundle")
+    (tmp_path / "bundle" / "link.npy").symlink_to(secret)
+    for name in ("../secret.npy", str(secret), "link.npy"):
+        with pytest.raises(BundleError, match="holds no"):
+            opened(tmp_path / "bundle").contents.read(name)

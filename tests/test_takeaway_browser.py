@@ -1,0 +1,37 @@
+"""A bundle taken from the page in a browser, and made again in the shell."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from browser import photograph, settled
+from PIL import Image
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path):
+    page = visit("/?samples=chelsea&methods=grad-cam,libra-cam&libra-cam.size=3&seed=4")
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([photograph("coffee", (300, 420))])
+    settled(page, 4)
+    page.get_by_text("Take away").click()
+    page.get_by_role("button", name="Make the bundle").click()
+    archive = page.get_by_role("button", name="Bundle (")
+    expect(archive).to_be_visible()
+    expect(page.get_by_text("does not restore your uploads (coffee.jpg)")).to_be_visible()
+    with page.expect_download() as download:
+        archive.click()
+    download.value.save_as(tmp_path / "bundle.zip")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Figure (PNG)").click()
+    with Image.open(download.value.path()) as figure:
+        assert figure.width == round(17 / 2.54 * 300)
+    command = [sys.executable, "-m", "explorer", "remake", "bundle.zip", "--out", "again"]
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All 4 maps are bit-equal" in done.stdout
