@@ -15,7 +15,7 @@ from explorer.compute.engine import (
 )
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
-from explorer.compute.studies import BaseMaps, Convergence, Differences, Linearity
+from explorer.compute.studies import BaseMaps, Contrasted, Contrasts, Convergence, Differences, Linearity
 from explorer.compute.trial import Trial, try_out
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "FOLLOWING",
     "INTERACTIVE",
     "BaseMaps",
+    "Contrasted",
+    "Contrasts",
     "Convergence",
     "Differences",
     "Engine",

@@ -522,6 +522,22 @@ class Engine:
             )
             return first, second
 
+    def walk(
+        self,
+        picture: Picture,
+        request: Request,
+        walk: Callable[[Probe, int], T],
+        progress: Progress | None = None,
+    ) -> T:
+        """What a walk through a method makes of a picture and the class of a request; in float32. The method of the
+        request is not looked at."""
+        progress = progress or Silent()
+        with self._lock:
+            probe = self._exact(picture, request, progress)
+            probe.tick = progress.advance
+            progress.begin("Taking the steps apart")
+            return walk(probe, _target(request, probe))
+
     def _exact(self, picture: Picture, request: Request, progress: Progress) -> Probe:
         return self._probe(picture, self.backbone(request.backbone, progress).cut(request.layer), "float32")
 

@@ -29,6 +29,7 @@ from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, PROMPT, Jo
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
 from explorer.metrics import Metric, Perturbation, Randomisation
+from explorer.probe import Probe
 
 T = TypeVar("T")
 
@@ -187,6 +188,16 @@ class Service:
             lambda job: self.engine.study(picture, request, study, job),
             waiter,
             priority=priority,
+        )
+
+    def walk(
+        self, picture: Picture, request: Request, walk: Callable[[Probe, int], T], waiter: str
+    ) -> Job[T]:
+        """What a walk through a method, which is a value, makes of a picture and the class of a request."""
+        return self._device.submit(
+            ("walk", picture.digest, request.backbone, request.layer, request.target, walk),
+            lambda job: self.engine.walk(picture, request, walk, job),
+            waiter,
         )
 
     def remembered(self, picture: Picture, request: Request) -> Explanation | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from explorer import convergence
@@ -19,6 +20,32 @@ class BaseMaps:
     def __call__(self, gathered: Gathered, progress: Progress) -> Tensor:
         chosen = slice(self.first, min(self.first + self.count, gathered.method.size))
         return gathered.evidence.base_maps[chosen].nan_to_num().cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasted:
+    """How a Libra-CAM map comes about: the class map ``own`` (h, w) of the picture and ``theirs`` (n, h, w) of the
+    references, whose differences are ``base_maps`` (n, h, w) once normalised."""
+
+    own: Tensor
+    theirs: Tensor
+    base_maps: Tensor
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """The gradient times the activation of the picture and of each reference, and the base maps. Costs no pass."""
+
+    def __call__(self, gathered: Gathered, progress: Progress) -> Contrasted:
+        probe, size = gathered.probe, gathered.method.size
+        scored = int(probe.logits.argmax()) if gathered.method.official else gathered.target
+        gradient, indices = probe.gradient(scored), gathered.indices[:size]
+        references = gathered.library.activations(indices).to(gradient)
+        return Contrasted(
+            (gradient * probe.activation).sum(0).cpu(),
+            torch.einsum("khw,nkhw->nhw", gradient, references).cpu(),
+            gathered.evidence.base_maps[:size].nan_to_num().cpu(),
+        )
 
 
 @dataclass(frozen=True, eq=False)

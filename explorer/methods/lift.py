@@ -34,6 +34,16 @@ def _silence(cut: Cut) -> Tensor:
     return layer.from_maps(torch.zeros(2, layer.channels, layer.height, layer.width, device=device), tokens)
 
 
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """What the ``channels`` (K,) add to the logit, and in ``total`` what they add with the class token; and the
+    ``change`` of the logit from an activation of zeros, which the total must be."""
+
+    channels: Tensor
+    total: float
+    change: float
+
+
 @register
 @dataclass(frozen=True)
 class LiftCAM(Method):
@@ -66,14 +76,19 @@ class LiftCAM(Method):
         The rules beyond those of DeepLIFT (products, softmax, layer normalisation) are chosen so that the
         contributions always add up to y(A) - y(0), which is checked at every call.
         """
+        shares = self.shares(probe, target)
+        shown = float(shares.channels.sum())
+        notes = _account(probe.cut, shares.change, shares.total, shown)
+        return from_signed(weighted_sum(shares.channels, probe), probe, notes)
+
+    def shares(self, probe: Probe, target: int) -> Shares:
+        """What DeepLIFT says that each channel adds to the logit."""
         raw = probe.raw
         both = torch.cat([raw, torch.zeros_like(raw)])
         logits, multipliers = propagate(probe.cut, both, RESCALE, first_row, target)
         contributions = multipliers[:1] * raw
-        shares = probe.cut.layer.to_maps(contributions)[0].sum((1, 2))
-        change = float(logits[0] - logits[1])
-        notes = _account(probe.cut, change, float(contributions.sum()), float(shares.sum()))
-        return from_signed(weighted_sum(shares, probe), probe, notes)
+        channels = probe.cut.layer.to_maps(contributions)[0].sum((1, 2))
+        return Shares(channels, float(contributions.sum()), float(logits[0] - logits[1]))
 
 
 def _account(cut: Cut, change: float, total: float, shown: float) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Methods that search for the mask with which the network is surest of the class."""
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +22,18 @@ class OptiAttribution(Attribution):
     """
 
     objectives: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """One step of a search: its map ``signed`` (h, w), the ``mask`` (H, W) made of it, the ``logits`` (C,) under the
+    mask, and what was to be raised. Where the map is ``blank``, the mask is zero and the logits are the picture's."""
+
+    signed: Tensor
+    mask: Tensor
+    logits: Tensor
+    objective: float
+    blank: str | None = None
 
 
 @register
@@ -78,6 +92,24 @@ class OptiCAM(Method):
         The maximum can only normalise what is not negative: with it negative activations count as 0.
         Each picture is optimised alone, so its map does not depend on what else is explained.
         """
+        return self.concluded(self.search(probe, target), probe, target)
+
+    def concluded(self, search: Iterable[Iteration], probe: Probe, target: int) -> OptiAttribution:
+        """The map with which a search ends."""
+        objectives: list[float] = []
+        for last in search:
+            if last.blank is not None:
+                return OptiAttribution(
+                    last.mask, last.signed, last.blank, objectives=torch.tensor(objectives)
+                )
+            objectives.append(last.objective)
+        before, after = float(probe.probabilities[target]), float(last.logits.softmax(0)[target])
+        note = f"{len(objectives) - 1} iterations: the probability of the class is {before:.1%} on the picture and "
+        note += f"{after:.1%} under the map."
+        return OptiAttribution(last.mask, last.signed, None, (note,), objectives=torch.tensor(objectives))
+
+    def search(self, probe: Probe, target: int) -> Iterator[Iteration]:
+        """The iterations, from the uniform weights to those of the map."""
         activation = probe.activation
         if self.official or self.normalisation == "max":
             activation = activation.relu()
@@ -93,23 +125,19 @@ class OptiCAM(Method):
                 blank = why_blank(signed.detach(), probe)
                 if blank is not None:
                     zero = torch.zeros(probe.size, device=signed.device)
-                    return OptiAttribution(zero, signed.detach(), blank, objectives=torch.tensor(objectives))
+                    yield Iteration(signed.detach(), zero, probe.logits, math.nan, blank)
+                    return
                 mask = self._normalised(upsample(signed[None], probe.size)[0])
                 [logits] = probe.differentiable_logits((image - fill) * mask + fill)
                 objective = logits[target]
                 if self.objective == "difference":
                     objective = -(probe.logits[target] - objective).abs()
             objectives.append(objective.item())
+            yield Iteration(signed.detach(), mask.detach(), logits.detach(), objectives[-1])
             if self._ends(objectives):
-                break
+                return
             [u.grad] = torch.autograd.grad(-objective, u)
             adam.step()
-        before, after = float(probe.probabilities[target]), float(logits.detach().softmax(0)[target])
-        note = f"{len(objectives) - 1} iterations: the probability of the class is {before:.1%} on the picture and "
-        note += f"{after:.1%} under the map."
-        return OptiAttribution(
-            mask.detach(), signed.detach(), None, (note,), objectives=torch.tensor(objectives)
-        )
 
     @property
     def _limit(self) -> int:

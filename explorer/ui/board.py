@@ -21,10 +21,11 @@ PREDICTED = -1
 
 @dataclass(frozen=True)
 class Row:
-    """A picture with what is known of it so far."""
+    """A picture with what is known of it so far; ``target`` is the class to explain, None for the predicted one."""
 
     picture: Picture
     prediction: Prediction
+    target: int | None
     cells: tuple[tuple[Method, Job[Explanation], Explanation | None], ...]
 
     @property
@@ -131,10 +132,11 @@ def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Cho
     kept = view().seed(key, PREDICTED, whole(0, len(prediction.labels) - 1))
     # The widget is drawn after this; what it has just been set to is known already.
     target = st.session_state.get(f"widget {key}", kept)
+    wanted = None if target == PREDICTED else target
     former: dict[tuple[str, str], Any] = st.session_state.setdefault("former", {})
     cells = []
     for method in choice.methods:
-        request = replace(choice.request, method=method, target=None if target == PREDICTED else target)
+        request = replace(choice.request, method=method, target=wanted)
         if not method.needs_references():
             request = replace(request, pinned=(), excluded=())
         job = board.ask(service().explanation(picture, request, waiter()))
@@ -144,4 +146,4 @@ def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Cho
         if job.state is State.DONE:
             former[cell] = request
         cells.append((method, job, last))
-    return Row(picture, prediction, tuple(cells))
+    return Row(picture, prediction, wanted, tuple(cells))

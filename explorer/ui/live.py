@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.compute import Job
 from explorer.evaluation import duration
+from explorer.methods import UndefinedMethodError
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.lasting import lasting
@@ -23,6 +24,7 @@ _FOLLOWING = (
     "study",
     "curve",
     "at cut",
+    "walk",
 )  # jobs about maps, whose cells do not say why
 
 
@@ -38,8 +40,9 @@ def live(choice: Choice, draw: Callable[[Board], None]) -> None:
     report(board, choice)
     line = st.container(height=64, border=False)
     draw(board)
-    if failed := [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]:
-        fault(failed[0])
+    failed = [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]
+    if faults := [job for job in failed if not isinstance(job.refusal, UndefinedMethodError)]:
+        fault(faults[0])
     follow(board, line, lambda: _made_with(choice))
 
 
