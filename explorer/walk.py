@@ -4,7 +4,7 @@ Every walk makes each step by the plain formula; its last step is the map that t
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,14 @@ from explorer.methods.lift import LiftCAM
 from explorer.methods.masking import ScoreCAM, strongest
 from explorer.methods.optimisation import OptiCAM
 from explorer.probe import Probe, normalise, upsample
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Walk(Protocol[T_co]):
+    """What is made of a probe and a class."""
+
+    def __call__(self, probe: Probe, target: int) -> T_co: ...
 
 
 @dataclass(frozen=True, eq=False)

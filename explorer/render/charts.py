@@ -170,6 +170,43 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
     }
 
 
+def removal_chart(
+    counts: Sequence[int], measured: Sequence[float], predicted: Sequence[float], chosen: int
+) -> dict[str, Any]:
+    """The logit while channels are taken away, as the network says and as the sum of their shares says.
+
+    Args:
+        counts: how many channels are gone at each point.
+        chosen: the point that is marked.
+    """
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": [str(count) for count in counts],
+            "y": list(values),
+            "line": {"color": colour, "width": 2, "dash": dash},
+            "marker": {"size": [12 if i == chosen else 5 for i in range(len(counts))], "color": colour},
+            "hovertemplate": f"%{{x}} channels gone: %{{y:.2f}}<extra>{name}</extra>",
+        }
+        for name, values, colour, dash in (
+            ("the network's logit", measured, PALETTE[0], "solid"),
+            ("logit less the shares", predicted, PALETTE[1], "dot"),
+        )
+    ]
+    return {
+        "data": traces,
+        "layout": {
+            **LAYOUT,
+            "xaxis": {**AXIS, "type": "category", "title": {"text": "Channels taken away"}},
+            "yaxis": {**AXIS, "title": {"text": "Score of the class (logit)"}},
+            "height": 300,
+            "hovermode": "closest",
+        },
+    }
+
+
 def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, Any]:
     """Several figures of each method, in percent, on one scale: a line from figure to figure."""
     traces = [

@@ -280,7 +280,7 @@ class MapCell extends Picture {
       this.heat = { name: colour_map, canvas: raster(width, height, (i) => table[values[i]]) };
       this.bar.getContext("2d").drawImage(raster(256, 1, (i) => table[i]), 0, 0);
     }
-    const fraction = cut === null ? data.recommended : cut / 100;
+    const fraction = cut === null || data.recommended === null ? (data.recommended ?? 0) : cut / 100;
     if (this.cut?.fraction !== fraction) {
       const { level, removed } = threshold(values, fraction);
       this.cut = { fraction, level, removed: removed / values.length };
@@ -318,7 +318,9 @@ class MapCell extends Picture {
     this.paintCrop(context, crop, ratio, view === "cut" ? 0.8 : 0.45);
     this.scale.classList.toggle("unused", view === "cut" || view === "outline");
     this.tick.style.left = `${Math.min(this.cut.level / 2.55, 100)}%`;
-    this.removed.textContent = `${Math.round(100 * this.cut.removed)} % removed`;
+    const { recommended } = this.data;
+    this.removed.textContent = recommended === null ? "" : `${Math.round(100 * this.cut.removed)} % removed`;
+    this.tick.hidden = recommended === null;
     this.canvas.dataset.look = [view, colour_map, opacity, cut ?? "recommended"].join("/");
     this.canvas.dataset.level = this.cut.level;
     this.canvas.dataset.removed = this.cut.removed.toFixed(4);
@@ -337,7 +339,8 @@ class MapCell extends Picture {
     for (const node of [this.marker, this.readout]) Object.assign(node.style, { left: `${100 * left}%`, top: `${100 * top}%` });
     this.readout.classList.toggle("before", left > 0.5);
     this.readout.classList.toggle("above", top > 0.5);
-    this.readout.textContent = `${(value / 255).toFixed(2)} ${value < this.cut.level ? "removed" : "kept"}`;
+    const fate = this.data.recommended === null ? "" : value < this.cut.level ? " removed" : " kept";
+    this.readout.textContent = `${(value / 255).toFixed(2)}${fate}`;
   }
 
   point(event) {

@@ -103,7 +103,7 @@ def map_cell(
     photo: str,
     saliency: np.ndarray,
     crop: Crop,
-    recommended: float,
+    recommended: float | None,
     fill: tuple[int, int, int],
     alt: str,
     key: str,
@@ -113,8 +113,9 @@ def map_cell(
     """Draw a map on the photograph published as `photo`, whichever of the two arrives first.
 
     `saliency` is (H, W), in 0..1, and covers `crop`. `recommended` is the fraction of the area (0..1) that
-    the recommended cut removes, lowest values first. `fill` is the colour (R, G, B in 0..255) that stands
-    for removed pixels. `dimmed` marks the map as an earlier result, to be replaced soon.
+    the recommended cut removes, lowest values first; with None the map is never cut.
+    `fill` is the colour (R, G, B in 0..255) that stands for removed pixels.
+    `dimmed` marks the map as an earlier result, to be replaced soon.
     `view` fixes one of `VIEWS` for this map, whatever the look says.
     """
     if saliency.ndim != 2 or not np.isfinite(saliency).all():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.ui import compare, evaluate, faithfulness, lab, libraries, models
+from explorer.ui import compare, evaluate, faithfulness, lab, learn, libraries, models
 from explorer.ui.canvas import Look, look_bar
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
@@ -25,6 +25,7 @@ def run() -> None:
         st.Page(lambda: libraries.show(choice), title="Libraries", url_path="libraries"),
         st.Page(lambda: evaluate.show(choice), title="Evaluate", url_path="evaluate"),
         st.Page(lambda: models.show(choice, pages[0]), title="Your model", url_path="model"),
+        st.Page(lambda: learn.show(choice, _look), title="Learn", url_path="learn"),
     ]
     page = st.navigation(pages, position="top")
     st.html("<style>.stMainBlockContainer { padding: 4.5rem clamp(1rem, 3vw, 3.5rem) 4rem; }</style>")
