@@ -21,6 +21,11 @@ from explorer.probe import Probe, normalise, upsample
 T_co = TypeVar("T_co", covariant=True)
 
 
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (n, h, w) as masks (n, H, W): up-sampled, then each brought to [0, 1]; a constant one is zero."""
+    return normalise(upsample(maps, size))
+
+
 class Walk(Protocol[T_co]):
     """What is made of a probe and a class."""
 
@@ -173,7 +178,7 @@ class Masking:
         energy = activation.relu().square().sum((1, 2))
         asked, _ = strongest(energy, high > low, self.count)
         channels = asked[energy[asked].argsort(descending=True, stable=True)]
-        masks = normalise(upsample(activation[channels], probe.size))
+        masks = enlarged(activation[channels], probe.size)
         found = probe.masked_logits(lambda chosen: masks[chosen], len(masks))
         weights = found[:, target].softmax(0)
         colours = probe.cut.backbone.preprocessing.colours
@@ -283,7 +288,7 @@ class Searched:
 
     def frame(self, iteration: int) -> Tensor:
         """The map (H, W) in [0, 1] of one iteration."""
-        return normalise(upsample(self.signed[iteration][None], self.size))[0]
+        return enlarged(self.signed[iteration][None], self.size)[0]
 
 
 @dataclass(frozen=True)

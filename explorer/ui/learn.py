@@ -1,8 +1,9 @@
 """The Learn page: ten lessons on the visitor's own picture, and a mode for presenting them to a class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -25,6 +26,9 @@ _clicker = st.components.v2.component(
 _STYLE = """
 <style>
 .st-key-lessons [data-testid=stLatex] { overflow-x: auto; overflow-y: hidden; }
+.st-key-lessons [data-testid=stCaptionContainer] { color: inherit; opacity: 1; }
+.st-key-lessons [data-testid=stCaptionContainer] * { opacity: 1; }
+.st-key-lessons [data-testid=stCaptionContainer] :not(a) { color: inherit; }
 </style>
 """
 _PRESENTING = """
@@ -58,7 +62,7 @@ def show(choice: Choice, look: Callable[[], Look]) -> None:
         chosen = look()
     taught = _of(lesson, choice)
     with body:
-        live(taught, lambda board: _draw(lesson, board, taught, chosen))
+        live(taught, lambda board: _draw(lesson, board, taught, chosen), methods=False)
 
 
 def _draw(lesson: Lesson, board: Board, choice: Choice, look: Look) -> None:
@@ -81,7 +85,9 @@ def _draw(lesson: Lesson, board: Board, choice: Choice, look: Look) -> None:
 def _navigation() -> bool:
     """The buttons, the list of lessons and the switch; whether somebody presents."""
     last = len(LESSONS)
-    at = view().seed(_KEY, 1, whole(1, last))
+    kept = view().seed(_KEY, 1, whole(1, last))
+    # The list is drawn after the first button; what it has just been set to is known already.
+    at = st.session_state.get(f"widget {_KEY}", kept)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button("Back", icon=":material/arrow_back:", disabled=at == 1, on_click=_go, args=(at - 1,))
         bound(
@@ -112,10 +118,15 @@ def _go(number: int) -> None:
 
 
 def _clicked() -> None:
-    """Moves to the lesson that a key asked for; what comes from the browser is not trusted."""
-    wanted = (st.session_state.get(_CLICKER) or {}).get("lesson")
-    if isinstance(wanted, int | float) and wanted in range(1, len(LESSONS) + 1):
-        _go(int(wanted))
+    """Moves to the lesson that a key asked for."""
+    if (number := wanted(st.session_state.get(_CLICKER))) is not None:
+        _go(number)
+
+
+def wanted(raw: Any) -> int | None:
+    """The number of a lesson in what the browser sent, which is not trusted."""
+    number = raw.get("lesson") if isinstance(raw, Mapping) else None
+    return next((known for known in range(1, len(LESSONS) + 1) if known == number), None)
 
 
 def _of(lesson: Lesson, choice: Choice) -> Choice:

@@ -28,16 +28,19 @@ _FOLLOWING = (
 )  # jobs about maps, whose cells do not say why
 
 
-def live(choice: Choice, draw: Callable[[Board], None]) -> None:
+def live(choice: Choice, draw: Callable[[Board], None], *, methods: bool = True) -> None:
     """Asks for what the choice needs and draws what is there; draws all again whenever more has come.
 
     Only the line that says what is going on is drawn at every poll. Of a larger fragment that starts again before
     its messages are sent, Streamlit (1.67) drops the blocks and keeps the large elements, on which the browser fails.
+
+    Args:
+        methods: whether any has to be chosen.
     """
     board = ask(choice)
     if not choice.complete and choice.layers().result is not None:
         st.rerun()
-    report(board, choice)
+    report(board, choice, methods=methods)
     line = st.container(height=64, border=False)
     draw(board)
     failed = [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]
@@ -95,11 +98,11 @@ def chosen_row(rows: list[Row], key: str) -> Row:
     return names.get(picked, rows[0])
 
 
-def report(board: Board, choice: Choice, *, pictures: bool = True) -> None:
+def report(board: Board, choice: Choice, *, pictures: bool = True, methods: bool = True) -> None:
     """What is wrong or missing, above the results.
 
     Args:
-        pictures: whether those of the sidebar are needed.
+        pictures, methods: whether those of the sidebar are needed.
     """
     for job in board.jobs:
         if job.error is not None and job.key[0] in (
@@ -110,7 +113,7 @@ def report(board: Board, choice: Choice, *, pictures: bool = True) -> None:
             "pictures",
         ):
             fault(job)
-    if not choice.methods:
+    if methods and not choice.methods:
         st.info("Choose at least one method in the sidebar to see where it says the network looked.")
     if pictures and not choice.samples and not choice.uploads:
         st.info("Choose a sample or upload a photograph in the sidebar.")

@@ -16,13 +16,13 @@ _MOST = 8  # cells a side whose numbers can still be read
 _SIDE = 224
 _STYLE = """
 <style>
-.cam-panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15.5rem, 100%), 1fr)); gap: 1rem; }
+.cam-panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); gap: 1rem .8rem; }
 .cam-panels figure { margin: 0; min-width: 0; }
-.cam-panels figcaption { font-size: .9rem; line-height: 1.4; margin-bottom: .3rem; }
+.cam-panels figcaption { font-size: .85rem; line-height: 1.4; margin-bottom: .3rem; }
 .cam-panels p { font-size: .85rem; line-height: 1.4; margin: .3rem 0 0; }
 .cam-panels img { width: 100%; max-width: 20rem; border-radius: .3rem; display: block; }
 .cam-panels table { width: 100%; max-width: 20rem; table-layout: fixed; border-collapse: collapse; margin: 0; }
-.cam-panels td { padding: .28rem 0; border: 1px solid rgba(128,128,128,.35); font-size: .66rem; line-height: 1.3;
+.cam-panels td { padding: .28rem 0; border: 1px solid rgba(128,128,128,.35); font-size: .62rem; line-height: 1.45;
   text-align: center; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; }
 .cam-bars { list-style: none; margin: 0; padding: 0 !important; }
 .cam-bars li { margin: 0 0 .45rem; font-size: .9rem; line-height: 1.35; }

@@ -2,7 +2,7 @@
 
 const MOVES = { PageDown: 1, PageUp: -1, ArrowRight: 1, ArrowLeft: -1 };
 const TEXT = "input:not([type=range], [type=checkbox], [type=radio], [type=button]), textarea, [contenteditable=true]";
-const ARROWED = "input, select, canvas, [role=slider], [role=radio], [role=tab], [role=option], .js-plotly-plot *";
+const ARROWED = "input[type=range], input[type=radio], select, canvas, [role=slider], [role=radio], [role=tab], [role=option]";
 
 const state = (window[Symbol.for("cam-explorer lessons")] ??= { lesson: 0, wanted: 0, last: 0, send: null });
 

@@ -33,6 +33,7 @@ def _calibration(scene: Scene) -> None:
             format="%d %%",
             help="The lowest values of the map go first.",
         )
+    _, right = scene.photograph()
     explanation = scene.explanation()
     if explanation is None:
         return
@@ -68,22 +69,15 @@ def _calibration(scene: Scene) -> None:
     job = scene.board.ask(service().at_cut(scene.row.picture, explanation, cut, "area", waiter()))
     kept, rest = job.result or (None, None)
     name = scene.row.picture.name
-    items = [
-        Panel(
-            title,
-            scene.overlaid(explanation.attribution.saliency),
-            f"{title} on what the network sees of {name}",
-        )
-    ]
+    with right:
+        scene.map(explanation.attribution, title, "calibrated")
+    items = []
     for sight, words, line in ((kept, "Kept at the cut", "under"), (rest, "Taken away", "without")):
         if sight is not None:
             picture = jpeg(Image.fromarray(sight.colours), SIDE)
             alt = f"{name} {line} the map with {cut} % removed"
             items.append(Panel(words, picture, alt, (f"{scene.label}: {percent(sight.probability)}",)))
     panels(items)
-    left, _ = st.columns(2)
-    with left:
-        scene.photograph()
 
 
 CALIBRATION = Lesson(

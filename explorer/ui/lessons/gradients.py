@@ -14,10 +14,10 @@ from explorer.walk import Weighted, Weighting
 _ADDED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 0)
 
 
-def _terms(walked: Weighted, count: int = 3) -> str:
+def _terms(walked: Weighted, count: int = 2) -> str:
     """The first terms of the sum with their numbers, in LaTeX."""
     terms = [
-        rf"{float(weight):+.3g}\,A_{{{int(channel)}}}"
+        rf"{float(weight):+.2g}\,A_{{{int(channel)}}}"
         for weight, channel in zip(walked.weights[:count], walked.channels[:count], strict=True)
     ]
     more = r" + \dots" if walked.added > count else ""
@@ -41,6 +41,7 @@ def _cam(scene: Scene) -> None:
             format_func=lambda count: str(count or "all"),
             help="Those that count most come first.",
         )
+    _, right = scene.photograph()
     walked = scene.walk(Weighting("cam", added))
     if walked is None:
         return
@@ -59,48 +60,38 @@ def _cam(scene: Scene) -> None:
             walked.channels[:3], walked.maps[:3], walked.weights[:3], strict=True
         )
     )
-    st.markdown("**2. Sum, 3. ReLU, 4. up-sampling**")
-    _stages(scene, walked, "CAM")
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
+    st.markdown("**2. Their weighted sum, and 3. the ReLU of it**; step 4, the up-sampled map, is above")
+    _stages(walked)
     with right:
-        scene.map(walked.made, "The map on the photograph", f"cam {added}")
+        scene.map(walked.made, "4. CAM" if walked.added == walked.total else "4. The map so far", "cam")
 
 
-def _stages(scene: Scene, walked: Weighted, title: str) -> None:
+def _stages(walked: Weighted) -> None:
     signed = walked.made.signed
-    stages = [
-        Panel(
-            "Sum",
-            signed,
-            f"The weighted sum of {walked.added} channels",
-            ("orange: for the class; blue: against it",),
-            signed=True,
-        ),
-        Panel("ReLU", signed.relu(), "The sum with what is negative set to zero", ("what is negative is 0",)),
-    ]
-    if walked.made.blank is None:
-        height, width = walked.made.saliency.shape
-        stages.append(
+    panels(
+        [
             Panel(
-                f"Up-sampled, {height} x {width}",
-                scene.overlaid(walked.made.saliency),
-                f"{title} on what the network sees of {scene.row.picture.name}",
-                ("enlarged, scaled to 0 … 1",),
-            )
-        )
-    panels(stages)
+                "Sum",
+                signed,
+                f"The weighted sum of {walked.added} channels",
+                ("orange: for the class; blue: against it",),
+                signed=True,
+            ),
+            Panel(
+                "ReLU", signed.relu(), "The sum with what is negative set to zero", ("what is negative is 0",)
+            ),
+        ]
+    )
 
 
 def _scales(layers: tuple[Layer, ...], chosen: str | None) -> dict[str, Layer]:
-    """By its size, the deepest layer of each size, the deepest first; a chosen layer stands for its size."""
+    """The deepest layer of each size, the deepest first; a chosen layer stands for its size."""
     found: dict[str, Layer] = {}
     for layer in reversed(layers):
         size = f"{layer.height} x {layer.width}"
         if size not in found or layer.name == chosen:
             found[size] = layer
-    return dict(list(found.items())[:4])
+    return found
 
 
 def _grad_cam(scene: Scene) -> None:
@@ -111,7 +102,7 @@ def _grad_cam(scene: Scene) -> None:
     )
     with scene.control:
         size = segmented(
-            "learn.layer",
+            f"learn.layer.{scene.request.backbone}",
             first,
             scales,
             label="Layer, by the cells of its maps",
@@ -119,6 +110,7 @@ def _grad_cam(scene: Scene) -> None:
             help="The deepest layer of each size.",
         )
     request = replace(scene.request, layer=scales.get(size, scales[first]).name)
+    _, middle, right = scene.photograph(2)
     walked = scene.walk(Weighting("grad-cam"), request)
     if walked is None:
         return
@@ -138,16 +130,14 @@ def _grad_cam(scene: Scene) -> None:
             walked.channels[:3], walked.gradients[:3], walked.weights[:3], strict=True
         )
     )
-    _stages(scene, walked, "Grad-CAM")
-    left, middle, right = st.columns(3)
-    with left:
-        scene.photograph()
+    st.markdown("**Their weighted sum, and the ReLU of it**")
+    _stages(walked)
     with middle:
-        scene.map(walked.made, "Grad-CAM", f"grad {size}")
+        scene.map(walked.made, "Grad-CAM", "grad")
     with right:
         other = scene.walk(Weighting("cam"), request)
         if other is not None:
-            scene.map(other.made, "CAM, for comparison", f"cam {size}")
+            scene.map(other.made, "CAM, for comparison", "cam")
 
 
 def _evenness(walked: Weighted) -> str:
@@ -168,7 +158,7 @@ CAM = Lesson(
     "CAM multiplies each channel by its weight and adds them up. "
     "What is positive speaks for the class, and is enlarged to the size of the picture.",
     r"S = \operatorname{up}\Bigl(\operatorname{ReLU}\sum_k w_k A_k\Bigr)",
-    r"$w_k$: the weight of channel $k$ for the class; $A_k$: the channel; $S$: the map.",
+    r"$w_k$: the weight of channel $k$ for the class; $A_k$: the channel; $M$: the sum; $S$: the map.",
     "Start with one channel and add more: how many does it take until the map is there?",
     METHODS["cam"].paper,
     _cam,
@@ -179,7 +169,8 @@ GRAD_CAM = Lesson(
     "Most layers have no such weights. Grad-CAM asks the gradient instead: if a cell were a little larger, by how much "
     "would the logit rise? The mean of the gradient over a channel is its weight.",
     r"w_k = \frac{1}{hw} \sum_{i,j} \frac{\partial y_c}{\partial A_{k,ij}}",
-    r"$\partial y_c / \partial A_{k,ij}$: the gradient of the logit by one cell; the map is made as in CAM.",
+    r"$\partial y_c / \partial A_{k,ij}$: the gradient of the logit by one cell. "
+    "The sum $M$ and the map are made as in CAM.",
     "Go to an earlier layer: the gradient is no longer the same in all cells.",
     METHODS["grad-cam"].paper,
     _grad_cam,

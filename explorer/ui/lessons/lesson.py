@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
@@ -18,10 +17,10 @@ from explorer.render.overlay import jpeg, overlay
 from explorer.ui import canvas
 from explorer.ui.board import Board, Row
 from explorer.ui.cells import map_cell, picture_cell, plain
-from explorer.ui.maps import SIDE, seen_crop
+from explorer.ui.maps import SIDE, percent, seen_crop
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.walk import Walk
+from explorer.walk import Walk, enlarged
 
 T = TypeVar("T")
 
@@ -80,9 +79,13 @@ class Scene:
         map_cell(self.row.picture, job, None, self.look)
         return None
 
-    def photograph(self) -> None:
-        st.markdown("**The photograph**, what the network sees outlined")
-        picture_cell(self.row.picture, self.row.prediction.box)
+    def photograph(self, others: int = 1) -> list[DeltaGenerator]:
+        """Draws the photograph in the first of some columns; returns them."""
+        columns = st.columns(1 + others)
+        with columns[0]:
+            st.markdown(f"**{plain(self.label)}**, {percent(self.probability)}")
+            picture_cell(self.row.picture, self.row.prediction.box)
+        return columns
 
     def map(self, made: Attribution, title: str, key: str) -> None:
         """A finished map on the photograph, or why it is blank."""
@@ -105,9 +108,12 @@ class Scene:
 
 
 def overlaid(picture: Picture, box: canvas.Crop, saliency: Tensor, side: int = SIDE) -> bytes:
-    low, high = saliency.aminmax()
-    values: np.ndarray[Any, Any] = ((saliency - low) / (high - low).clamp(min=1e-12)).numpy()
-    return jpeg(overlay(_crop(picture, box, side), values, (0, 0, 1, 1)), side)
+    return jpeg(overlay(_crop(picture, box, side), scaled(saliency).numpy(), (0, 0, 1, 1)), side)
+
+
+def scaled(tensor: Tensor) -> Tensor:
+    """A tensor (h, w) enlarged and brought to [0, 1], to be looked at; a constant one is zero."""
+    return enlarged(tensor[None], (SIDE, SIDE))[0]
 
 
 @lru_cache(maxsize=8)

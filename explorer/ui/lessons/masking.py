@@ -27,6 +27,7 @@ def _score_cam(scene: Scene) -> None:
             max_value=_CHANNELS,
             help="1 is the channel with the largest energy, the sum of its squares.",
         )
+    _, right = scene.photograph()
     walked = scene.walk(Masking(_CHANNELS))
     if walked is None:
         return
@@ -77,11 +78,8 @@ def _score_cam(scene: Scene) -> None:
             zip(walked.channels, walked.sights, walked.scores, walked.weights, strict=True)
         )
     )
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
     with right:
-        scene.map(walked.made, f"Score-CAM of these {len(walked.channels)} channels", "score")
+        scene.map(walked.made, f"Score-CAM of {len(walked.channels)} channels", "score")
 
 
 SCORE_CAM = Lesson(

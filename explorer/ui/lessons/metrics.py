@@ -28,6 +28,7 @@ def _fooled(scene: Scene) -> None:
             required=True,
             help="Average drop: lower is better. Average gain and ADCC: higher is better.",
         )
+    scene.photograph()
     maps = [job.result for _, job, _ in scene.row.cells if job.result is not None]
     for place, (_, job, _) in enumerate(scene.row.cells):
         if job.settled and (job.result is None or job.result.attribution.blank is not None):
@@ -55,9 +56,6 @@ def _fooled(scene: Scene) -> None:
         for one, figures in measured
     )
     st.markdown(f"| Map |{heads}\n|---|{'---|' * len(_METRICS)}{rows}")
-    left, _ = st.columns(2)
-    with left:
-        scene.photograph()
 
 
 def _measure(scene: Scene, explanation: Explanation) -> Figures | None:
@@ -74,7 +72,7 @@ def _masked(scene: Scene, explanation: Explanation) -> Panel:
     alt = f"{scene.row.picture.name} under the map of {title}"
     saliency = explanation.attribution.saliency
     shown = scene.overlaid(saliency) if job.result is None else jpeg(Image.fromarray(job.result), SIDE)
-    return Panel(title, shown, alt, (f"keeps {percent(float(saliency.mean()))} of the light",))
+    return Panel(title, shown, alt, (f"complexity {percent(float(saliency.mean()))}",))
 
 
 def _formula(name: str, figures: Figures, whole: float) -> str:
@@ -99,7 +97,8 @@ FOOLED = Lesson(
     "How good is a map? Average drop asks how much of the probability is lost under it. "
     "Fake-CAM shows everything but one pixel: nothing is lost, and nothing is explained. "
     "Average gain asks what is won, and ADCC also asks for a small map, so they are not fooled.",
-    r"\mathrm{AD} = \frac{\max(0, p - o)}{p}, \qquad \mathrm{AG} = \frac{\max(0, o - p)}{1 - p}",
+    r"\begin{gathered} \mathrm{AD} = \frac{\max(0, p - o)}{p} \\[1ex] "
+    r"\mathrm{AG} = \frac{\max(0, o - p)}{1 - p} \end{gathered}",
     r"$p$: the probability on the picture; $o$: under the map. ADCC is the harmonic mean of coherency, "
     r"$1 - \text{complexity}$ and $1 - \mathrm{AD}$.",
     "Change the metric: when does Fake-CAM win?",

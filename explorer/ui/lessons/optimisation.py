@@ -16,6 +16,7 @@ _ITERATIONS = 50
 
 
 def _opti_cam(scene: Scene) -> None:
+    left, right = scene.photograph()
     walked = scene.walk(Searching(_ITERATIONS))
     if walked is None:
         return
@@ -31,7 +32,8 @@ def _opti_cam(scene: Scene) -> None:
             f"**{percent(float(walked.probabilities[-1]))}** at the end."
         )
     name = scene.row.picture.name
-    with scene.control:
+    with right:
+        st.markdown("**The search**")
         film(
             _frames(scene.row.picture, scene.row.prediction.box, walked),
             walked.probabilities.tolist(),
@@ -39,10 +41,7 @@ def _opti_cam(scene: Scene) -> None:
             f"The map of the search on what the network sees of {name}",
             key=f"film {scene.row.picture.digest} {scene.target} {scene.request.backbone} {scene.request.layer}",
         )
-    left, right = st.columns(2)
     with left:
-        scene.photograph()
-    with right:
         scene.map(walked.made, "The map that it ends with", "opti")
 
 
@@ -58,7 +57,7 @@ OPTI_CAM = Lesson(
     r"\begin{gathered} u^\ast = \arg\max_u\; f_c(x \odot S(u)) \\ "
     r"S(u) = n\Bigl(\operatorname{up} \sum_k \operatorname{softmax}(u)_k A_k\Bigr) \end{gathered}",
     r"$u$: what is searched for, one number for each channel; $S(u)$: the map; $f_c$: the logit of the class.",
-    f"Play the search, or step through its {_ITERATIONS} iterations. The dashed line is the whole picture.",
+    f"Press Play below the search, or step through its {_ITERATIONS} iterations; the dashed line is the whole picture.",
     METHODS["opti-cam"].paper,
     _opti_cam,
 )

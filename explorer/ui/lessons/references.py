@@ -30,6 +30,7 @@ def _libra_cam(scene: Scene) -> None:
             max_value=_REFERENCES,
             help="In the order in which they are drawn from the library.",
         )
+    _, right = scene.photograph()
     explanation = scene.explanation()
     if explanation is None or explanation.references is None:
         return
@@ -57,14 +58,14 @@ def _libra_cam(scene: Scene) -> None:
                 f"Reference {at + 1}, {label}",
             ),
             Panel(
-                "Picture",
+                "The picture",
                 contrasted.own,
                 "The class score of the picture, cell by cell",
                 ("gradient times activation, summed over the channels",),
                 signed=True,
             ),
             Panel(
-                "Reference",
+                "Less the reference",
                 contrasted.theirs[at],
                 "The class score of the reference, cell by cell",
                 ("the same gradient times the reference's activation",),
@@ -91,9 +92,6 @@ def _libra_cam(scene: Scene) -> None:
             ),
         ]
     )
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
     with right:
         scene.map(explanation.attribution, "Libra-CAM", "libra")
 
@@ -117,7 +115,7 @@ LIBRA_CAM = Lesson(
     "Why is this a cat, and not something else? Libra-CAM puts pictures of other classes on the other pan of the "
     "balance. What the picture has and the reference has not is the base map. "
     "Base maps that do not help the class are rejected; the average of the others is the map.",
-    r"L_r = \sum_k g_k \odot (A_k - R_k), \qquad d_r = p_c(x \odot n(L_r)) - p_c(x)",
+    r"\begin{gathered} L_r = \sum_k g_k \odot (A_k - R_k) \\ d_r = p_c(x \odot n(L_r)) - p_c(x) \end{gathered}",
     r"$g_k$: the gradient; $R_k$: the activation of the reference; $L_r$: its base map; $d_r$: its gain; "
     r"$n$: scaled to 0 … 1.",
     "Look through the references: which of them are rejected?",

@@ -8,8 +8,8 @@ from explorer.render.overlay import jpeg
 from explorer.render.tensor import cells
 from explorer.ui.cells import target_choice
 from explorer.ui.gallery import Item, gallery
-from explorer.ui.lessons.lesson import Lesson, Scene
-from explorer.ui.maps import SIDE, percent
+from explorer.ui.lessons.lesson import Lesson, Scene, scaled
+from explorer.ui.maps import percent
 from explorer.ui.panels import Bar, Panel, bars, panels
 from explorer.ui.view import bound, whole
 from explorer.walk import Browsing, Seeing
@@ -21,6 +21,7 @@ _THUMBNAIL = 112
 def _seeing(scene: Scene) -> None:
     with scene.control:
         target_choice(scene.row.picture, scene.row.prediction)
+    _, right = scene.photograph()
     seen = scene.walk(Seeing())
     if seen is None:
         return
@@ -32,9 +33,6 @@ def _seeing(scene: Scene) -> None:
             if rest < 1e6
             else rf"y_c = {logit:.2f},\quad p_c = \mathbf{{{scene.probability:.3f}}}"
         )
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
     with right:
         height, width, _ = seen.colours.shape
         st.markdown("**The input of the network**")
@@ -70,6 +68,7 @@ def _channels(scene: Scene) -> None:
             max_value=_CHANNELS,
             help="1 is the channel with the largest mean.",
         )
+    _, right = scene.photograph()
     browsed = scene.walk(Browsing(_CHANNELS))
     if browsed is None:
         return
@@ -80,21 +79,11 @@ def _channels(scene: Scene) -> None:
             rf"\bar A_{{{channel}}} = \mathbf{{{float(shown.mean()):.3f}}},\quad "
             rf"\max A_{{{channel}}} = \mathbf{{{float(shown.max()):.3f}}}"
         )
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
+    name = f"Channel {channel} of {browsed.total}"
     with right:
-        name = f"Channel {channel} of {browsed.total}"
-        panels(
-            [
-                Panel(name, shown, f"The numbers of channel {channel}"),
-                Panel(
-                    "Where it is active",
-                    scene.overlaid(shown),
-                    f"{name} enlarged and laid over what the network sees of {scene.row.picture.name}",
-                ),
-            ]
-        )
+        st.markdown(f"**{name}**, enlarged")
+        scene.saliency(scaled(shown), f"{name} on {scene.row.picture.name}", "channel")
+    panels([Panel(f"Channel {channel}", shown, f"The numbers of channel {channel}")])
     st.markdown(f"**The {len(browsed.maps)} strongest channels**")
     gallery(
         Item(
@@ -122,8 +111,7 @@ CHANNELS = Lesson(
     "Activation maps",
     "On its way through the network the picture becomes many small maps, the channels of a layer. "
     "Each channel is high where it finds its own pattern: fur, an edge, a round thing. "
-    f"Every method in the next lessons is made of them. Shown with {SIDE} pixels they look blurred, "
-    "but they have only a few cells.",
+    "Every method in the next lessons is made of them.",
     r"\bar A_k = \frac{1}{hw} \sum_{i,j} A_{k,ij}",
     r"$A_k$: channel $k$, with $h \times w$ cells; $\bar A_k$: its mean.",
     "Move the slider through the channels and guess what each of them looks for.",

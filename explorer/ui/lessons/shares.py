@@ -31,6 +31,7 @@ def _lift_cam(scene: Scene) -> None:
             format_func=lambda count: "all" if count == _ALL else str(count),
             help="Together, those with the largest shares first.",
         )
+    _, right = scene.photograph()
     walked = scene.walk(Removing())
     if walked is None:
         return
@@ -39,8 +40,8 @@ def _lift_cam(scene: Scene) -> None:
     fall, shares = float(walked.logits[0] - walked.logits[at]), float(walked.shares[:count].sum())
     with scene.numbers:
         st.latex(
-            rf"{float(walked.logits[0]):.3f} - ({float(walked.logits[at]):.3f}) = \mathbf{{{fall:.3f}}}"
-            rf",\quad \sum_{{k \in R}} \alpha_k = \mathbf{{{shares:.3f}}}"
+            rf"\begin{{gathered}} y_c(A) - y_c(A \setminus R) = \mathbf{{{fall:.3f}}} \\ "
+            rf"\textstyle\sum_{{k \in R}} \alpha_k = \mathbf{{{shares:.3f}}} \end{{gathered}}"
         )
         st.caption(_account(count, len(walked.channels), fall, shares, walked.rest))
     st.markdown("**Three channels**, each taken away alone")
@@ -62,9 +63,6 @@ def _lift_cam(scene: Scene) -> None:
         config=CHART,
         alt="The logit while channels are taken away, by the network and by the sum of the shares",
     )
-    left, right = st.columns(2)
-    with left:
-        scene.photograph()
     with right:
         scene.map(walked.made, "LIFT-CAM", "lift")
 
@@ -90,7 +88,7 @@ LIFT_CAM = Lesson(
     "pass. All shares together are exactly the difference that all channels make.",
     r"\sum_{k} \alpha_k = y_c(A) - y_c(0)",
     r"$\alpha_k$: the share of channel $k$; $y_c(A)$: the logit; $y_c(0)$: the logit without any channel; "
-    r"$R$: the channels taken away. Below: the fall of the logit, and the sum of the shares.",
+    r"$R$: the channels taken away.",
     "Take away more channels and compare the two numbers.",
     METHODS["lift-cam"].paper,
     _lift_cam,
