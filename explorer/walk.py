@@ -50,6 +50,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Seeing:
+    """What the network is given and what it answers."""
+
     def __call__(self, probe: Probe, target: int) -> Seen:
         low, high = torch.stack(probe.image.aminmax()).tolist()
         colours = probe.cut.backbone.preprocessing.colours(probe.image).numpy()
@@ -67,9 +69,7 @@ class Browsed:
 
 @dataclass(frozen=True)
 class Browsing:
-    """Args:
-    count: of channels at most.
-    """
+    """The ``count`` channels of largest mean."""
 
     count: int
 

@@ -46,7 +46,7 @@ def test_a_lesson_is_given_by_the_keyboard(visit):
         elif number == 10:
             _change_metric(page)
     page.keyboard.press("PageDown")  # there is no eleventh
-    page.locator("h2").click()
+    page.get_by_test_id("stMain").locator("h2").click()
     page.keyboard.press("ArrowLeft")
     taught(page, 9)
     page.keyboard.press("PageUp")
@@ -75,7 +75,7 @@ def _add_channels(page):
     page.get_by_role("slider", name="Channels in the sum").press("Home")
     expect(page.get_by_text("1 of 1280 channels are in the sum.")).to_be_visible()
     taught(page, 3)
-    page.locator("h2").click()
+    page.get_by_test_id("stMain").locator("h2").click()
 
 
 def _play(page):
@@ -96,6 +96,7 @@ def _play(page):
     expect(page.get_by_text("Iteration 0 of 50")).to_be_visible()
     assert frame.get_attribute("src") == first
     assert page.evaluate("window.sent") == 0
+    page.get_by_test_id("stMain").locator("h2").click()
 
 
 def _change_metric(page):

@@ -35,7 +35,7 @@ def _fooled(scene: Scene) -> None:
             scene.explanation(place)
     found = [(one, _measure(scene, one)) for one in maps if one.attribution.blank is None]
     measured = [(one, figures) for one, figures in found if figures is not None]
-    if len(measured) < len(found) or not measured:
+    if not all(job.settled for _, job, _ in scene.row.cells) or len(measured) < len(found):
         st.caption("Measuring the figures …")
         return
     metric = _METRICS[name]
@@ -44,7 +44,7 @@ def _fooled(scene: Scene) -> None:
     best = [title for title, value in values.items() if abs(value - lead) <= TIE]
     with scene.numbers:
         st.latex(_formula(name, measured[-1][1], scene.probability))
-        st.caption(_verdict(metric, best, len(values)))
+        st.caption(_verdict(metric, best))
     st.markdown(f"**{metric.title}**, {metric.better} is better; the best is bold")
     bars(Bar(title, value, percent(value), title in best) for title, value in values.items())
     st.markdown("**What each map leaves of the picture**")
@@ -82,7 +82,7 @@ def _formula(name: str, figures: Figures, whole: float) -> str:
     return rf"\mathrm{{{symbol}}}_{{\text{{Fake-CAM}}}} = \mathbf{{{value:.3f}}},\quad p = {whole:.3f}"
 
 
-def _verdict(metric: Metric, best: list[str], count: int) -> str:
+def _verdict(metric: Metric, best: list[str]) -> str:
     fake = METHODS["fake-cam"].title
     if fake in best:
         others = [title for title in best if title != fake]

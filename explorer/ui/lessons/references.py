@@ -82,7 +82,7 @@ def _libra_cam(scene: Scene) -> None:
                 "Base map",
                 scene.overlaid(base_map),
                 f"The base map of reference {at + 1} on what the network sees of {scene.row.picture.name}",
-                (f"scaled to 0 … 1; as a mask its gain is {gain:+.3f}",),
+                (_gain(gain),),
             ),
             Panel(
                 f"Average of {int(used.kept.sum())}",
@@ -94,6 +94,12 @@ def _libra_cam(scene: Scene) -> None:
     )
     with right:
         scene.map(explanation.attribution, "Libra-CAM", "libra")
+
+
+def _gain(gain: float) -> str:
+    if math.isfinite(gain):
+        return f"scaled to 0 … 1; as a mask its gain is {gain:+.3f}"
+    return "the same everywhere, so it can be no mask and is rejected"
 
 
 def _rule(explanation: Explanation) -> str:
