@@ -15,7 +15,8 @@ def taught(page, number):
     name = f"{number}. {LESSONS[number - 1].title}"
     expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     expect(page.locator(".katex-display")).to_have_count(2)
-    expect(page.get_by_text("Try it.")).to_be_visible()
+    expect(page.get_by_text(LESSONS[number - 1].task)).to_be_visible()
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
     expect(page.get_by_test_id("stProgress")).to_have_count(0)
 
 
@@ -57,7 +58,7 @@ def test_a_lesson_is_given_by_the_keyboard(visit):
     expect(again.get_by_test_id("stSidebar")).to_be_hidden()
     again.get_by_text("Presenter mode").click()
     expect(again.get_by_test_id("stSidebar")).to_be_visible()
-    again.get_by_role("button", name="Back").click()
+    again.get_by_test_id("stMain").get_by_role("button", name="Back").click()
     taught(again, 7)
 
 
@@ -80,7 +81,7 @@ def _add_channels(page):
 
 def _play(page):
     """In the browser alone: the server hears nothing of it."""
-    frame = page.locator("figure img")
+    frame = page.get_by_role("img", name="The map of the search")
     first = frame.get_attribute("src")
     page.evaluate(
         """() => {
