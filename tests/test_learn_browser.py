@@ -113,6 +113,7 @@ def test_phone(visit, scheme):
     for number in range(1, 11):
         taught(page, number)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+        expect(page.get_by_test_id("stMain").locator("canvas").first).to_be_visible()
         shown = page.locator("[data-testid=stMain] :is(canvas, img, button, table, .js-plotly-plot)")
         right = max(shown.evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().right)"))
         assert right <= 391, number

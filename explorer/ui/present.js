@@ -1,6 +1,7 @@
 /* Presenter mode: the keys of a clicker or a keyboard move from lesson to lesson. */
 
 const MOVES = { PageDown: 1, PageUp: -1, ArrowRight: 1, ArrowLeft: -1 };
+const PATIENCE = 2000; // milliseconds
 const TEXT = "input:not([type=range], [type=checkbox], [type=radio], [type=button]), textarea, [contenteditable=true]";
 const ARROWED = "input[type=range], input[type=radio], select, canvas, [role=slider], [role=radio], [role=tab], [role=option]";
 
@@ -18,7 +19,14 @@ function move(event) {
   const next = Math.min(Math.max(state.wanted + by, 1), state.last);
   if (next === state.wanted) return;
   state.wanted = next;
-  state.send(next);
+  ask();
+}
+
+/* A message that reaches a page in the middle of a rerun can be lost; to ask again for the same lesson does no harm. */
+function ask() {
+  state.send?.(state.wanted);
+  clearTimeout(state.again);
+  state.again = setTimeout(() => state.send && state.lesson !== state.wanted && ask(), PATIENCE);
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
