@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer.backbones import Layer
 from explorer.declaration import Paper, option
-from explorer.methods.base import Attribution, Method, register, why_blank
+from explorer.methods.base import Attribution, Blank, Method, register, why_blank
 from explorer.probe import Probe, upsample
 
 
@@ -33,7 +33,7 @@ class Iteration:
     mask: Tensor
     logits: Tensor
     objective: float
-    blank: str | None = None
+    blank: Blank | None = None
 
 
 @register

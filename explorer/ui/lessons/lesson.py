@@ -76,7 +76,7 @@ class Scene:
         explanation: Explanation | None = job.result
         if explanation is not None and explanation.attribution.blank is None:
             return explanation
-        map_cell(self.row.picture, job, None, self.look)
+        map_cell(self.row.picture, job, None, self.choice, self.look)
         return None
 
     def photograph(self, others: int = 1) -> list[DeltaGenerator]:
