@@ -15,7 +15,7 @@ from explorer.probe import Probe
 
 PAPER_LEVELS = tuple(range(0, 100, 10))
 FINE_LEVELS = tuple(range(0, 92, 2))
-ROUNDING = 1e-5
+ROUNDING = 1e-6
 """Probabilities that differ by no more are equal but for the rounding of float32 passes."""
 
 By = Literal["area", "value"]

@@ -271,6 +271,15 @@ def test_a_new_process_makes_the_same_maps(bundle, tmp_path, files):
         assert (tmp_path / "again" / f"{name}.npy").read_bytes() == files[f"maps/{name}.npy"]
 
 
+def test_a_bundle_is_not_made_again_over_itself(tmp_path, bundle, capsys):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "here")
+    before = (tmp_path / "here" / "manifest.json").read_bytes()
+    assert main(["remake", str(tmp_path / "here"), "--out", str(tmp_path / "x" / ".." / "here")]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert (tmp_path / "here" / "manifest.json").read_bytes() == before
+
+
 def test_an_unpacked_bundle_and_the_python_lines_of_its_readme(bundle, tmp_path, files):
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "bundle")
@@ -363,6 +372,8 @@ def _set(*path, to):
         _set("explanations", 0, "picture", "sha256", to="../x"),
         _set("explanations", 1, "library", "rule", to="__class__"),
         _set("explanations", 1, "library", "pinned", to=[{}]),
+        _set("explanations", 1, "library", "seed", to=-1),
+        _set("explanations", 1, "library", "seed", to=2**70),
         _set("explanations", 0, "levels_percent", to=[10**9]),
         _set("explanations", 0, "precision", to="int4"),
         _set("machine", "threads", to="all"),

@@ -141,6 +141,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_first_reason(tmp_pat
     assert "\n" not in str(refusal.value)
 
 
+def test_a_small_file_that_claims_to_be_large_is_refused(tmp_path, resnet):
+    path = tmp_path / "mine.pth"
+    torch.save({**resnet, "fc.bias": torch.zeros(1).expand(10**7)}, path)
+    with pytest.raises(CheckpointError, match=r"mine\.pth claims more values than it holds: save"):
+        from_checkpoint("resnet18", path)
+
+
 class Hostile:
     def __reduce__(self):
         return (pytest.fail, ("the pickle was run",))

@@ -94,9 +94,12 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
 
 
 def test_a_network_that_becomes_another_is_refused(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda network, **_: lambda images: network(images) + 0.1)
-    with pytest.raises(CompileError, match="gives other probabilities"):
-        network().compile()
+    for change in (0.1, torch.nan):
+        monkeypatch.setattr(
+            torch, "compile", lambda network, _=change, **__: lambda images: network(images) + _
+        )
+        with pytest.raises(CompileError, match="gives other probabilities"):
+            network().compile()
 
 
 @pytest.mark.usefixtures("compiler", "home")

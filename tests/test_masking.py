@@ -16,7 +16,7 @@ from torch import nn
 
 from explorer.backbones import Backbone, Opaque, Preprocessing
 from explorer.images import sample
-from explorer.methods import find
+from explorer.methods import Blank, find
 from explorer.methods.masking import strongest
 from explorer.methods.shapley import lasso, sampled_values
 from explorer.probe import Probe, normalise
@@ -221,8 +221,9 @@ def test_a_penalty_that_leaves_no_channel_is_told():
     torch.manual_seed(2)
     head = TwoLayers(5, 3)
     nn.init.normal_(head.out.weight, std=1e-3)
-    blank = find("lime-cam")()(toy(head), 0).blank
-    assert blank == "The penalty leaves 0 of 5 channels. Lower the penalty."
+    found = find("lime-cam")()(toy(head), 0)
+    assert found.blank is Blank.PENALISED
+    assert found.notes == ("The penalty leaves 0 of 5 channels.",)
 
 
 class Enlarged:

@@ -98,6 +98,20 @@ class TestKept:
             with pytest.raises(OwnModelError, match=f"there is: {model.identifier}.*model add"):
                 load(name)
 
+    def test_a_name_alone_is_no_backbone(self, small):
+        model = kept(small)
+        with pytest.raises(
+            OwnModelError, match=rf"'own:mine' is only a name: the backbone is {model.identifier}"
+        ):
+            load("own:mine")
+
+    def test_a_network_trained_with_its_channels_last_is_kept(self, small, tmp_path):
+        model = torchvision.models.squeezenet1_1(num_classes=5)
+        model.load_state_dict(torch.load(small, weights_only=True))
+        torch.save(model.to(memory_format=torch.channels_last).state_dict(), tmp_path / "last.pt")
+        other = keep("last", "squeezenet1_1", tmp_path / "last.pt")
+        assert load(other.identifier).digest == load(kept(small).identifier).digest
+
     def test_damaged_files_are_refused_or_no_model(self, small):
         model = kept(small)
         original = torch.load(small, weights_only=True)

@@ -201,7 +201,7 @@ def test_a_map_that_cancels_gives_way_to_another_method(visit, monkeypatch):
         return Attribution(torch.zeros(probe.size), probe.activation.sum(0), Blank.CANCELS)
 
     monkeypatch.setattr(METHODS["hires-cam"], "__call__", cancelled)
-    app = visit(methods="random,hires-cam")
+    app = visit(methods="random,hires-cam", class__chelsea="3")
     titles = [button.label for button in app.button if button.label.startswith("Use ")]
     assert titles == ["Use Grad-CAM instead", "Use Layer-CAM instead"]
     app = press(app, "Use Layer-CAM instead")

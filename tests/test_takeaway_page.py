@@ -17,7 +17,7 @@ from explorer.ui.takeaway import _lacking
 
 def taken(app):
     """What was made last, from the server's memory."""
-    return service().encoded(("bundle", app.session_state["taken"])).result
+    return service().encoded(app.session_state["taken"]).result
 
 
 def manifest(packed):
@@ -55,6 +55,14 @@ def test_nothing_is_made_before_it_is_asked_for(visit):
     app = visit(methods="grad-cam")
     assert not downloads(app)
     assert "taken" not in app.session_state
+
+
+def test_a_bundle_that_is_no_longer_held_says_so(visit):
+    app = press(visit(methods="grad-cam"))
+    service()._encoder.forget(app.session_state["taken"])
+    settle(app.run())
+    assert not downloads(app)
+    assert any("no longer held" in info.value for info in app.info)
 
 
 def test_it_holds_what_is_on_the_wall_when_the_button_is_pressed(visit):

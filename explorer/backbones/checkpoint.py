@@ -51,11 +51,13 @@ def from_checkpoint(
         UnknownBackboneError: no such architecture.
         WeightsUnavailableError: the file is missing, damaged or no state dict.
         CheckpointError: the weights do not fit the architecture, the labels not the weights, or a field of ``seen``
-            cannot be.
+            cannot be, or a tensor claims more values than the file holds.
         UntraceableError: torch.fx cannot trace the architecture.
     """
     make, usual = _architecture(architecture)
     state = read_state(architecture, path, name)
+    if any(_claims_more(value) for value in state.values()):
+        raise CheckpointError(f"{name or path} claims more values than it holds: save the state dict again.")
     model = make()
     *_, last = expected = model.state_dict()  # a parameter of the classifier, in every architecture of both
     if last in state and state[last].dim() and len(state[last]) != len(expected[last]):
@@ -114,6 +116,12 @@ def _seen(usual: Preprocessing, changes: Mapping[str, Any]) -> Preprocessing:
     if not all(map(math.isfinite, changed.mean)) or not all(0 < std < math.inf for std in changed.std):
         raise CheckpointError("Means must be finite numbers and deviations positive ones: correct them.")
     return changed
+
+
+def _claims_more(value: Tensor) -> bool:
+    """Whether a tensor has more values than are stored, as one that was expanded has: a small file can so fill the
+    memory."""
+    return value.untyped_storage().nbytes() < value.numel() * value.element_size()
 
 
 def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:

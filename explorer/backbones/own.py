@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from explorer.backbones.backbone import Backbone
 from explorer.backbones.checkpoint import from_checkpoint, read_state
 from explorer.backbones.preprocessing import Preprocessing
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, first_line
 from explorer.home import home
 
 PREFIX = "own:"
@@ -58,7 +59,10 @@ class OwnModel:
 
     @property
     def megabytes(self) -> float:
-        return (self.folder / _WEIGHTS).stat().st_size / 1e6
+        """0 once it is deleted."""
+        with suppress(OSError):
+            return (self.folder / _WEIGHTS).stat().st_size / 1e6
+        return 0.0
 
 
 def keep(
@@ -88,9 +92,9 @@ def keep(
     model = OwnModel(name, architecture, backbone.labels, backbone.preprocessing, source, fingerprint)
     try:
         _write(model, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OwnModelError(
-            f"The model cannot be written to {home()} ({error.strerror}): free space there, or set EXPLORER_HOME to "
+            f"The model cannot be written to {home()} ({first_line(error)}): free space there, or set EXPLORER_HOME to "
             "another folder."
         ) from error
     return model
@@ -131,12 +135,14 @@ def find_own(identifier: str) -> OwnModel:
 
 
 def load_own(identifier: str, device: torch.device | str = "cpu") -> Backbone:
-    """The model of this identifier, called by its full one.
+    """The model of this identifier.
 
     Raises:
-        OwnModelError: as ``find_own``, or its files are damaged.
+        OwnModelError: there is none, ``identifier`` is only its name, or its files are damaged.
     """
     model = find_own(identifier)
+    if model.identifier != identifier:  # which another model can bear tomorrow
+        raise OwnModelError(f"{identifier!r} is only a name: the backbone is {model.identifier}.")
     path = model.folder / _WEIGHTS
     backbone = from_checkpoint(
         model.architecture,
@@ -154,8 +160,19 @@ def load_own(identifier: str, device: torch.device | str = "cpu") -> Backbone:
 
 
 def delete(model: OwnModel) -> None:
-    """Removes a model; what was made with it stays."""
-    shutil.rmtree(model.folder, ignore_errors=True)
+    """Removes a model; what was made with it stays.
+
+    Raises:
+        OwnModelError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(model.folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OwnModelError(
+            f"{model.identifier} cannot be deleted from {home()} ({error.strerror}): allow writing there."
+        ) from error
 
 
 def _write(model: OwnModel, path: Path) -> None:
@@ -168,8 +185,9 @@ def _write(model: OwnModel, path: Path) -> None:
         made = Path(scratch) / "model"
         made.mkdir()
         # Tensors that share memory are written apart: safetensors has no other way.
-        state = {name: value.clone() for name, value in read_state(model.architecture, path).items()}
-        save_file(state, made / _WEIGHTS)
+        state = read_state(model.architecture, path)
+        whole = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+        save_file(whole, made / _WEIGHTS)
         (made / _INDEX).write_text(json.dumps(asdict(model)), "utf-8")
         shutil.rmtree(model.folder, ignore_errors=True)
         made.rename(model.folder)

@@ -128,7 +128,7 @@ def _request(entry: Any, backbone: Any, library: Any) -> Request:
         chosen = {
             "library": _of(library, "name", str),
             "rule": _among(_of(library, "rule", str), RULES),
-            "seed": _of(library, "seed", int),
+            "seed": _within(_of(library, "seed", int), 0, 2**32 - 1),
             "limit": _of(library, "limit", float | int),
             "pinned": _several(library, "pinned", str),
             "excluded": _several(library, "excluded", str),
@@ -172,6 +172,12 @@ def _digest(document: Any, key: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise ValueError(key)
     return str(digest)
+
+
+def _within(value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ValueError(value)
+    return value
 
 
 def _among(value: str, known: Mapping[Any, str] | Sequence[str]) -> Any:

@@ -16,7 +16,9 @@ def add(commands: Any) -> None:
     actions = group.add_subparsers(required=True, metavar="ACTION", parser_class=flags.Parser)
     weights = _weights()
     command = actions.add_parser("add", parents=[weights], help="keep a model, once it is found to work")
-    command.add_argument("--name", required=True, help="what to call it; the backbone is then own:NAME")
+    command.add_argument(
+        "--name", required=True, help="what to call it; own:NAME while no other model bears the name"
+    )
     command.set_defaults(run=_add)
     command = actions.add_parser(
         "check", parents=[weights], help="say what a model is, or what is wrong with it"
@@ -70,7 +72,7 @@ def _add(arguments: argparse.Namespace) -> None:
         arguments.name, arguments.architecture, arguments.weights, arguments.class_names, _seen(arguments)
     )
     print(
-        f"Kept as {model.identifier}, with {len(model.labels)} classes: --backbone own:{model.name} explains it."
+        f"Kept as {model.identifier}, with {len(model.labels)} classes: --backbone {model.identifier!r} explains it."
     )
 
 

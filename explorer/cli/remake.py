@@ -30,6 +30,8 @@ def add(commands: Any) -> None:
 
 
 def _remake(arguments: argparse.Namespace) -> None:
+    if arguments.out.resolve() == arguments.bundle.resolve():
+        raise BundleError(f"--out is the bundle {arguments.bundle} itself: name another folder.")
     bundle = opened(arguments.bundle)
     given = [flags.picture(name) for name in arguments.photos]
     arguments.out.mkdir(parents=True, exist_ok=True)

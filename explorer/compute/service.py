@@ -33,7 +33,7 @@ from explorer.probe import Probe
 
 T = TypeVar("T")
 
-_ENCODED = 4  # results, of up to some hundred megabytes each, that are remembered
+_ENCODED = 8  # results, of up to some hundred megabytes each, that are remembered
 
 
 class Service:

@@ -120,7 +120,7 @@ class AverageIncrease(_Masked):
     bad = "Says nothing of how much: Fake-CAM reaches nearly half."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o > p by more than a hundred-thousandth, else 0"""
+        """1 if o > p by more than a millionth, else 0"""
         return float(o - p > ROUNDING)
 
 
@@ -196,7 +196,7 @@ class DropRate(_Masked):
     bad = "Says nothing of how much."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o < p by more than a hundred-thousandth, else 0"""
+        """1 if o < p by more than a millionth, else 0"""
         return float(p - o > ROUNDING)
 
 
@@ -208,11 +208,11 @@ class Ties(_Masked):
     symbol = "Ties"
     paper = LIBRA_CAM
     better = None
-    good = "What increase rate and drop rate leave: the mask changes the probability by a hundred-thousandth at most."
+    good = "What increase rate and drop rate leave: the mask changes the probability by a millionth at most."
     bad = "Says nothing of the map; pictures of probability 1 tie."
 
     def compared(self, p: float, o: float) -> float:
-        """1 if o = p to a hundred-thousandth, else 0"""
+        """1 if o = p to a millionth, else 0"""
         return float(abs(o - p) <= ROUNDING)
 
 

@@ -43,7 +43,7 @@ class File:
             yield self.place
             return
         with tempfile.TemporaryDirectory() as folder:
-            kind = next((kind for kind in _KINDS if self.name.endswith(kind)), ".pt")
+            kind = next((kind for kind in _KINDS if self.name.lower().endswith(kind)), ".pt")
             path = Path(folder) / f"weights{kind}"
             path.write_bytes(self.place.getbuffer())
             yield path
@@ -111,7 +111,7 @@ def _file() -> File | None:
         type=[kind.removeprefix(".") for kind in _KINDS],
         key="checkpoint",
         max_upload_size=most,
-        help=f"Up to {most} MB. It stays in this server's memory until the model is kept.",
+        help=f"Up to {most} MB. It stays in this server's memory while it is chosen here.",
     )
     return None if sent is None else File(sent.name, sent.file_id, sent)
 
@@ -123,7 +123,7 @@ def _on_server() -> dict[str, File]:
         return {}
     found = {}
     for path in sorted(Path(folder).iterdir()):
-        if path.is_file() and path.suffix in _KINDS:
+        if path.is_file() and path.suffix.lower() in _KINDS:
             beside, changed = path.with_suffix(".txt"), path.stat().st_mtime_ns
             found[path.name] = File(
                 path.name, f"{path} {changed}", path, beside if beside.is_file() else None

@@ -1,6 +1,7 @@
 """Work that a session has started and that goes on whatever page is looked at: an evaluation, a library, a model."""
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -19,6 +20,12 @@ def busy(kind: str) -> bool:
     """Whether it still is."""
     job = lasting(kind)
     return job is not None and not job.settled
+
+
+def taken() -> Job[Any] | None:
+    """The bundle that was last asked for, while it is made or still held."""
+    key = st.session_state.get("taken")
+    return service().encoded(key) if key else None
 
 
 def start(kind: str, job: Callable[[], Job[str]]) -> None:

@@ -12,7 +12,7 @@ from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
 from explorer.ui.board import Board, Row, ask
 from explorer.ui.cells import plain
-from explorer.ui.lasting import lasting
+from explorer.ui.lasting import lasting, taken
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import segmented
@@ -59,6 +59,8 @@ def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> N
     for kind in ("evaluation", "library", "model"):
         if (job := lasting(kind)) is not None:
             board.watch(job)
+    if (bundle := taken()) is not None:
+        board.watch(bundle)
     service().retain(waiter(), set(board.jobs))
 
     polls = count()

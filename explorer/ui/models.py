@@ -6,14 +6,14 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from explorer import backbones
-from explorer.backbones import OwnModel
-from explorer.compute import Engine, Job, Trial, try_out
+from explorer.backbones import OwnModel, OwnModelError
+from explorer.compute import BACKGROUND, Engine, Job, Trial, try_out
 from explorer.images import Picture
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.checkpoints import Model, form
 from explorer.ui.lasting import lasting, start, start_and_stop
-from explorer.ui.live import follow
+from explorer.ui.live import fault, follow
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import view
@@ -67,8 +67,12 @@ def _kept(model: OwnModel, compare: StreamlitPage, *, new: bool) -> None:
         with st.popover("Delete"):
             st.markdown(plain(f"Delete {model.name} from this server? What was made with it stays."))
             if st.button("Delete it", key=f"delete {model.fingerprint}"):
-                backbones.delete(model)
-                st.rerun()
+                try:
+                    backbones.delete(model)
+                except OwnModelError as refusal:
+                    st.error(plain(str(refusal)))
+                else:
+                    st.rerun()
 
 
 def _tried(board: Board, choice: Choice, model: Model) -> None:
@@ -87,7 +91,7 @@ def _tried(board: Board, choice: Choice, model: Model) -> None:
     key = ("trial", *model.key, picture and picture.digest)
     job = board.ask(service().run(key, work, waiter()))
     if job.error is not None:
-        st.error(plain(job.error))
+        fault(job)
         return
     if job.result is None:
         st.caption("Trying the model …")
@@ -102,7 +106,9 @@ def _tried(board: Board, choice: Choice, model: Model) -> None:
     ).strip()
 
     def begin() -> None:
-        start("model", lambda: service().run(("model", name, *model.key), keep, waiter()))
+        start(
+            "model", lambda: service().run(("model", name, *model.key), keep, waiter(), priority=BACKGROUND)
+        )
 
     def keep(_: Engine, job: Job[str]) -> str:
         job.begin(f"Keeping {name}")

@@ -61,11 +61,11 @@ def find(chosen: str, key: str, choice: Choice) -> Job[tuple[Source, int]] | Non
         )
         if file is None:
             return None
-        data, name = file.getvalue(), file.name
+        sent, name = file, file.name
         return _open(
             choice,
-            (name, hashlib.sha256(data).hexdigest()),
-            lambda classes: shelf.from_archive(data, name, classes),
+            (name, sent.file_id),
+            lambda classes: shelf.from_archive(sent.getvalue(), name, classes),
         )
     path = _data_sets()[chosen.removeprefix(_SET)]
     with os.scandir(path) as inside:

@@ -158,7 +158,8 @@ def _backbone() -> str:
         info = backbones.info(name)
         return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
 
-    own = [model.identifier for model in backbones.own_models()]
+    models = backbones.own_models()
+    own = [model.identifier for model in models]
 
     def parse(text: str) -> str | object:
         return (
@@ -179,7 +180,9 @@ def _backbone() -> str:
         help="The classifier to explain. Type timm:NAME for any pretrained classifier of timm, or add your own on "
         "the page Your model.",
     )
-    return str(name).strip()[:80]
+    typed = str(name).strip()[:80]
+    meant = [model.identifier for model in models if typed == f"{backbones.PREFIX}{model.name}"]
+    return meant[0] if len(meant) == 1 else typed
 
 
 def _layers(backbone: str) -> tuple[Layer, ...]:

@@ -11,6 +11,7 @@ from explorer.render.publication import FORMATS, Layout
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
 from explorer.ui.cells import plain
+from explorer.ui.lasting import taken
 from explorer.ui.live import fault
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
@@ -60,7 +61,7 @@ def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], 
             help="Holds what is on the wall when you press; nothing is computed again.",
         )
         if pressed and wall.rows:
-            st.session_state["taken"] = wall.identity
+            st.session_state["taken"] = _key(wall.identity)
             job = service().encode(_key(wall.identity), lambda job: pack(wall, job), waiter())
             if job.error is not None:
                 service().retry(job)
@@ -71,16 +72,17 @@ def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], 
 
 def _result(board: Board, wall: Wall) -> None:
     """What was made last, for download."""
-    identity = st.session_state.get("taken")
-    job: Job[Packed] | None = service().encoded(_key(identity)) if identity else None
+    job: Job[Packed] | None = taken()
     if job is None:
+        if "taken" in st.session_state:
+            st.info("The bundle that was made is no longer held on the server: make it again.")
         return
     board.ask(job)
     if job.error is not None:
         fault(job)
     if job.result is None:
         return
-    if identity != wall.identity:
+    if st.session_state["taken"] != _key(wall.identity):
         st.caption(
             "The wall or the figure's settings have changed since: make the bundle again to have them."
         )

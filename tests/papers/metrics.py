@@ -11,7 +11,7 @@ import torch
 
 from papers.libra import calibration, cut
 
-ROUNDING = 1e-5  # what the rates count as no difference
+ROUNDING = 1e-6  # what the rates count as no difference
 
 
 class Shown(NamedTuple):

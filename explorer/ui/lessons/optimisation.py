@@ -1,15 +1,15 @@
 """Opti-CAM: the weights found by a search."""
 
-from functools import lru_cache
+from collections.abc import Hashable
 
 import streamlit as st
 
-from explorer.images import Picture
+from explorer.compute import Job
 from explorer.methods import METHODS
-from explorer.ui.canvas import Crop
 from explorer.ui.frames import film
 from explorer.ui.lessons.lesson import Lesson, Scene, overlaid
 from explorer.ui.maps import percent
+from explorer.ui.state import service, waiter
 from explorer.walk import Searched, Searching
 
 _ITERATIONS = 50
@@ -34,20 +34,37 @@ def _opti_cam(scene: Scene) -> None:
     name = scene.row.picture.name
     with right:
         st.markdown("**The search**")
-        film(
-            _frames(scene.row.picture, scene.row.prediction.box, walked),
-            walked.probabilities.tolist(),
-            walked.probability,
-            f"The map of the search on what the network sees of {name}",
-            key=f"film {scene.row.picture.digest} {scene.target} {scene.request.backbone} {scene.request.layer}",
-        )
+        if (frames := _frames(scene, walked)) is None:
+            st.caption("Drawing the film …")
+        else:
+            film(
+                frames,
+                walked.probabilities.tolist(),
+                walked.probability,
+                f"The map of the search on what the network sees of {name}",
+                key=" ".join(map(str, _key(scene))),
+            )
     with left:
         scene.map(walked.made, "The map that it ends with", "opti")
 
 
-@lru_cache(maxsize=2)
-def _frames(picture: Picture, box: Crop, walked: Searched) -> tuple[bytes, ...]:
-    return tuple(overlaid(picture, box, walked.frame(number)) for number in range(len(walked.signed)))
+def _key(scene: Scene) -> tuple[Hashable, ...]:
+    return "film", scene.row.picture.digest, scene.target, scene.request.backbone, scene.request.layer
+
+
+def _frames(scene: Scene, walked: Searched) -> tuple[bytes, ...] | None:
+    """A picture (JPEG) for each iteration, once they are drawn."""
+    picture, box = scene.row.picture, scene.row.prediction.box
+
+    def draw(job: Job[tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        job.begin("Drawing the film", len(walked.signed))
+        frames = []
+        for number in range(len(walked.signed)):
+            frames.append(overlaid(picture, box, walked.frame(number)))
+            job.advance(1)
+        return tuple(frames)
+
+    return scene.board.ask(service().encode(_key(scene), draw, waiter())).result
 
 
 OPTI_CAM = Lesson(

@@ -29,7 +29,7 @@ def _seeing(scene: Scene) -> None:
     rest = float(seen.logits.exp().sum())
     with scene.numbers:
         st.latex(
-            rf"p_c = \frac{{e^{{{logit:.2f}}}}}{{{rest:.0f}}} = \mathbf{{{scene.probability:.3f}}}"
+            rf"p_c = \frac{{e^{{{logit:.2f}}}}}{{{_short(rest)}}} = \mathbf{{{scene.probability:.3f}}}"
             if rest < 1e6
             else rf"y_c = {logit:.2f},\quad p_c = \mathbf{{{scene.probability:.3f}}}"
         )
@@ -54,6 +54,10 @@ def _seeing(scene: Scene) -> None:
         )
         for index in shown
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _channels(scene: Scene) -> None:
