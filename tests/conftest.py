@@ -33,11 +33,6 @@ expect.set_options(timeout=PATIENCE)
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long a test, those in a browser, comes first, so that no process ends with it alone."""
-    items.sort(key=lambda item: not item.path.stem.endswith("_browser"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Everything the tests start, subprocesses too, is kept from the user's caches and from the network."""
