@@ -2,12 +2,14 @@
 
     python benchmarks/library.py [--pictures 256] [--records 10000]
 
-Bare are the trunk of the layer, and the whole network, which the probabilities need; in the same batches. The pictures
-are decoded beforehand on all sides, so their preparation (resize, crop, normalise) counts everywhere. The memory of the
-large library is measured in a process of its own.
+Bare are the trunk of the layer as torch lays it out, and in the explorer's layout (channels last), and the whole
+network in that layout, which the probabilities need; in the same batches. The pictures are decoded beforehand on all
+sides, so their preparation (resize, crop, normalise) counts everywhere. The memory of the large library is measured in
+a process of its own.
 """
 
 import argparse
+import copy
 import os
 import resource
 import statistics
@@ -51,29 +53,36 @@ def _build(cut: Cut, count: int) -> None:
     ]
     sources = [Source(picture.name, partial(lambda one: one, picture)) for picture in pictures]
 
-    def bare(network: Callable[[Tensor], Tensor]) -> None:
+    def bare(network: Callable[[Tensor], Tensor], layout: torch.memory_format) -> None:
         backbone = cut.backbone
         with torch.inference_mode():
             for start in range(0, count, backbone.batch):
                 chunk = [
                     backbone.preprocessing.tensor(one) for one in pictures[start : start + backbone.batch]
                 ]
-                network(torch.stack(chunk).contiguous(memory_format=torch.channels_last))
+                network(torch.stack(chunk).contiguous(memory_format=layout))
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as home:
             os.environ["EXPLORER_HOME"] = home
             build([cut], Recipe("mine", "benchmark"), sources)
 
-    works = partial(bare, cut.trunk), partial(bare, cut.backbone), ours
+    plain = copy.deepcopy(cut.trunk).to(memory_format=torch.contiguous_format)
+    works = (
+        partial(bare, plain, torch.contiguous_format),
+        partial(bare, cut.trunk, torch.channels_last),
+        partial(bare, cut.backbone, torch.channels_last),
+        ours,
+    )
     rounds = [[_seconds(work) for work in works] for _ in range(_ROUNDS + 1)][1:]
-    trunk, network = ([times[i] / times[2] for times in rounds] for i in range(2))
+    usual, trunk, network = ([times[i] / times[-1] for times in rounds] for i in range(3))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ours()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(
-        f"{cut.backbone.name}: {count} pictures are built at {_spread(trunk)} of the bare trunk's throughput and "
-        f"{_spread(network)} of the whole network's; one more build took {grown:.0f} MB more"
+        f"{cut.backbone.name}: {count} pictures are built at {_spread(usual)} of the bare trunk's throughput, "
+        f"{_spread(trunk)} in our layout, and {_spread(network)} of the whole network's; one more build took "
+        f"{grown:.0f} MB more"
     )
 
 

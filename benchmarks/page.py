@@ -1,15 +1,14 @@
-"""How quickly the page answers and how much memory its server takes, in a real browser.
+"""How much memory the server of the page takes, while a real browser asks for one explanation after the other.
 
     python benchmarks/page.py [--explanations 100]
 
-Times are from the release of a control to the redrawn map, on a warm page of one sample with Grad-CAM and Libra-CAM.
+Every explanation is another one: the seed of the references changes.
 """
 
 import argparse
 import os
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,26 +22,6 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CELL = 'canvas[data-cell^="look"][data-look]'
-# Resolves to the milliseconds from now until the cell is drawn again with other pixels.
-REDRAWN = """(canvas) => new Promise((resolve) => {
-  const before = canvas.toDataURL(), started = performance.now();
-  new MutationObserver((_, observer) => {
-    if (canvas.toDataURL() === before) return;
-    observer.disconnect();
-    resolve(performance.now() - started);
-  }).observe(canvas, { attributes: true, attributeFilter: ["data-drawn"] });
-  window.act();
-})"""
-SET = """([label, value]) => {
-  const all = (root) => [...root.querySelectorAll("*")].flatMap((node) => [node, ...inside(node)]);
-  const inside = (node) => (node.shadowRoot ? all(node.shadowRoot) : []);
-  const named = (node) => node.matches("input[type=range]") && node.labels[0]?.textContent.includes(label);
-  const input = all(document).find(named);
-  window.act = () => {
-    input.value = value;
-    for (const type of ["input", "change"]) input.dispatchEvent(new Event(type, { bubbles: true }));
-  };
-}"""
 
 
 @contextmanager
@@ -86,13 +65,6 @@ def resident(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
-def report(name: str, times: list[float]) -> None:
-    low, high = min(times), max(times)
-    print(
-        f"{name:16} median {statistics.median(times):6.0f} ms   {low:.0f} to {high:.0f}, {len(times)} times"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--explanations", type=int, default=100)
@@ -105,30 +77,6 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(address)
         settle(page)
-        page.reload()
-        started = time.perf_counter()
-        settle(page)
-        print(f"warm load        {time.perf_counter() - started:.2f} s to two drawn maps")
-        cell = page.locator(CELL).nth(1)
-        for label, values in (("Opacity", range(20, 80, 6)), ("Area removed", range(20, 80, 6))):
-            times = []
-            for value in values:
-                page.evaluate(SET, [label, value])
-                times.append(cell.evaluate(REDRAWN))
-            report(label.lower(), times)
-        page.get_by_label("Recommended for each map").check()
-        settle(page)
-        slider = page.get_by_role("slider", name="Libra-CAM: library size")
-        times = []
-        for _ in range(10):
-            page.evaluate("window.act = () => {}")
-            drawn = cell.evaluate_handle(
-                REDRAWN.replace("window.act();", "").replace("=> new", "=> ({promise: new", 1) + "})"
-            )
-            slider.press("ArrowRight")
-            times.append(drawn.evaluate("async (handle) => await handle.promise"))
-            settle(page)
-        report("library size", times)
         first = resident(pid)
         page.get_by_text("Selection of references").click()
         seed = page.get_by_test_id("stNumberInputField")

@@ -46,7 +46,7 @@ def explain(
     method: str | Method = "libra-cam",
     backbone: str | Backbone = DEFAULT_BACKBONE,
     layer: str | None = None,
-    target: int | None = None,
+    target: int | str | None = None,
     library: str = BUILT_IN,
 ) -> Explanation:
     """Explains a photograph.
@@ -55,7 +55,7 @@ def explain(
         photo: a path, or a picture from ``load`` or ``sample``.
         method: a registered name, or a method with its options.
         backbone: a registered name, or a backbone of your own.
-        target: class index; None for the predicted class.
+        target: class index, or a class by its name; None for the predicted class.
 
     Raises:
         ExplorerError: any refusal, in one sentence.

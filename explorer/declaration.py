@@ -1,5 +1,6 @@
 """What a method or a metric declares of itself: its options, once, and the paper that it comes from."""
 
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
@@ -108,6 +109,11 @@ def parse(text: str, find: Callable[[str], type[D]]) -> D:
 
 
 _SWITCH = {"": True, "True": True, "False": False}
+
+
+def stated(function: Callable[..., Any]) -> str:
+    """What a function says of itself, up to its arguments, on one line."""
+    return " ".join(re.split(r"\n\s*(?:Args|Raises):", function.__doc__ or "")[0].split())
 
 
 def options_of(declared: type[Declared]) -> list[dict[str, Any]]:

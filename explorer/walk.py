@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explorer.methods import METHODS, Attribution, Method, UndefinedMethodError
+from explorer.methods import METHODS, Attribution
 from explorer.methods.base import from_signed
 from explorer.methods.lift import LiftCAM
 from explorer.methods.masking import ScoreCAM, strongest
@@ -119,7 +119,7 @@ class Weighting:
 
     def __call__(self, probe: Probe, target: int) -> Weighted:
         """Raises UndefinedMethodError where the method is not defined."""
-        _check(METHODS[self.method](), probe)
+        METHODS[self.method]().refuse_undefined(probe.cut)
         activation, gradient = probe.activation, probe.gradient(target)
         means = gradient.mean((1, 2))
         weights = means if self.method == "grad-cam" else gradient[:, 0, 0] * gradient[0].numel()
@@ -172,7 +172,7 @@ class Masking:
     count: int
 
     def __call__(self, probe: Probe, target: int) -> Masked:
-        _check(ScoreCAM(channels=self.count), probe)
+        ScoreCAM(channels=self.count).refuse_undefined(probe.cut)
         activation = probe.activation
         low, high = activation.flatten(1).aminmax(dim=1)
         energy = activation.relu().square().sum((1, 2))
@@ -239,7 +239,7 @@ class Removing:
 
     def __call__(self, probe: Probe, target: int) -> Removed:
         method = LiftCAM()
-        _check(method, probe)
+        method.refuse_undefined(probe.cut)
         found = method.shares(probe, target)
         order = found.channels.argsort(descending=True, stable=True)
         activation, total = probe.activation, len(order)
@@ -299,7 +299,7 @@ class Searching:
 
     def __call__(self, probe: Probe, target: int) -> Searched:
         method = OptiCAM(iterations=self.iterations)
-        _check(method, probe)
+        method.refuse_undefined(probe.cut)
         kept = list(method.search(probe, target))
         logits = torch.stack([one.logits for one in kept])
         return Searched(
@@ -310,8 +310,3 @@ class Searching:
             float(probe.probabilities[target]),
             method.concluded(kept, probe, target).cpu(),
         )
-
-
-def _check(method: Method, probe: Probe) -> None:
-    if (reason := method.undefined(probe.cut)) is not None:
-        raise UndefinedMethodError(reason)

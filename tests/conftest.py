@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from torchvision.models.resnet import Bottleneck
 
 from explorer.backbones import Backbone, load
 from explorer.images import SAMPLES, sample
+from explorer.library import open_or_build
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -144,21 +146,54 @@ def lite0() -> Backbone:
     return load("efficientnet_lite0")
 
 
+@pytest.fixture(scope="session")
+def _stock(lite0: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the built-in library of the default network."""
+    home = tmp_path_factory.mktemp("stock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPLORER_HOME", str(home))
+        open_or_build(lite0.cut())
+    return home
+
+
+@pytest.fixture
+def furnished(home: Path, _stock: Path) -> Path:
+    """An EXPLORER_HOME with that library, which takes seconds to build."""
+    shutil.copytree(_stock, home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def _usual_server(tmp_path_factory):
+    """The explorer with an empty home, for all tests in a browser that ask for no other environment."""
+    with _serving(tmp_path_factory, {}) as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
 def server(request, tmp_path_factory):
-    """The explorer on a port of its own with an empty home, and what a test parametrises of its environment."""
+    """The explorer, on a server of its own where a test parametrises its environment."""
+    if not hasattr(request, "param"):
+        yield request.getfixturevalue("_usual_server")
+        return
+    with _serving(tmp_path_factory, request.param) as address:
+        yield address
+
+
+@contextmanager
+def _serving(tmp_path_factory, environment):
+    """Runs the explorer on a port of its own, with a home of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    environment = {**os.environ, "EXPLORER_HOME": str(tmp_path_factory.mktemp("home"))}
-    environment |= getattr(request, "param", {})
+    home = {"EXPLORER_HOME": str(tmp_path_factory.mktemp("home"))}
     options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", *options],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **home, **environment},
             stdout=output,
             stderr=output,
         )
@@ -182,7 +217,7 @@ def _await_health(process, port, log):
     raise AssertionError(log.read_text())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
     with sync_playwright() as playwright:
         try:
@@ -195,20 +230,33 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def visit(chromium, server):
-    """Opens a page of the explorer; the test fails on any script error in it."""
-    contexts, faults = [], []
+@pytest.fixture(scope="session")
+def _profile(chromium):
+    """One profile, so that the browser loads the scripts of the page once."""
+    context = chromium.new_context()
+    yield context
+    context.close()
 
-    def open_page(path="/", **context):
-        contexts.append(chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **context}))
-        page = contexts[-1].new_page()
+
+@pytest.fixture
+def visit(chromium, _profile, server):
+    """Opens a page of the explorer, in a profile of its own where it needs another device; the test fails on any script
+    error in it."""
+    pages, contexts, faults = [], [], []
+
+    def open_page(path="/", viewport=None, color_scheme="light", **device):
+        if device:
+            contexts.append(chromium.new_context(**device))
+        page = (contexts[-1] if device else _profile).new_page()
+        pages.append(page)
+        page.set_viewport_size(viewport or {"width": 1400, "height": 1000})
+        page.emulate_media(color_scheme=color_scheme)
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(server + path)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for opened in (*pages, *contexts):
+        opened.close()
     assert not faults

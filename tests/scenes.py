@@ -7,11 +7,12 @@ import numpy as np
 import papers
 import torch
 import torchvision.models
+from conftest import enliven
 from papers.network import Network
 from torch import nn
 
 from explorer.backbones import Backbone, Cut, Preprocessing, load
-from explorer.images import Picture, sample
+from explorer.images import SAMPLES, Picture, sample
 from explorer.probe import Probe
 
 LAYERS = {  # the module in the whole network whose output is the explorer's default layer
@@ -20,7 +21,7 @@ LAYERS = {  # the module in the whole network whose output is the explorer's def
     "resnet50": "layer4",
     "vgg16": "features.30",
     "convnext_tiny": "features.7",
-    "vit_b_16": "encoder.layers.encoder_layer_10",
+    "vit_16": "encoder.layers.encoder_layer_10",
 }
 SMALL = Preprocessing(112, (112, 112), "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OTHERS = ("coffee", "rocket", "astronaut")
@@ -85,15 +86,33 @@ def classifier(name, original):
     """The un-cut model, and a backbone of its own copy."""
     if name in ("squeezenet1_1", "efficientnet_lite0"):
         return original(name), load(name)
-    model = random_transformer(name) if name in ("convnext_tiny", "vit_b_16") else original(name)
+    if name == "vgg16":
+        model = narrow_vgg()
+    else:
+        model = random_transformer(name) if name in ("convnext_tiny", "vit_16") else original(name)
     return model, Backbone(name, copy.deepcopy(model), SMALL, ("?",) * 1000)
 
 
+def narrow_vgg():
+    """VGG-16 a quarter as wide, with seeded random weights."""
+    widths = (16, 16, "M", 32, 32, "M", 64, 64, 64, "M", 128, 128, 128, "M", 128, 128, 128, "M")
+    model = torchvision.models.VGG(torchvision.models.vgg.make_layers(widths))
+    for place, (inputs, outputs) in {0: (128 * 49, 512), 3: (512, 512), 6: (512, 1000)}.items():
+        model.classifier[place] = nn.Linear(inputs, outputs)
+        nn.init.zeros_(model.classifier[place].bias)
+    enliven(model.eval(), torch.stack([SMALL.tensor(sample(identifier)) for identifier in SAMPLES]))
+    return model
+
+
 def random_transformer(name):
-    """Seeded random weights, the last layer's large enough to tell pictures apart."""
+    """Seeded random weights, the last layer's large enough to tell pictures apart; the ViT as deep as ViT-B/16, and a
+    quarter as wide."""
     torch.manual_seed(0)
-    size = {"image_size": 112} if name == "vit_b_16" else {}
-    model = torchvision.models.get_model(name, **size).eval()
+    if name == "vit_16":
+        model = torchvision.models.VisionTransformer(112, 16, 12, num_heads=3, hidden_dim=192, mlp_dim=768)
+    else:
+        model = torchvision.models.get_model(name)
+    model.eval()
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     nn.init.normal_(last.weight, std=0.1)
     for module in model.modules():

@@ -20,14 +20,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from explorer import METHODS, METRICS, Engine, Request, images
-from explorer.bundle import BundleError, Hung, Wall, opened, pack, remake
+from explorer.bundle import BundleError, Hung, Line, Wall, opened, pack, remake
 from explorer.bundle.citation import bibtex
 from explorer.calibration import FINE_LEVELS
 from explorer.cli import main
 from explorer.compute.engine import Silent
 from explorer.declaration import Paper
 from explorer.errors import ExplorerError
-from explorer.render.publication import Layout, encoded, grid
+from explorer.render.publication import Layout, Row, encoded, grid
 
 ROOT = Path(__file__).parents[1]
 UPLOAD = "=a$b^{_%|`.jpg"  # a file name that a formula, a table or a spreadsheet would stumble over
@@ -65,14 +65,14 @@ def wall(engine, upload):
         ],
     }
     metrics = (METRICS["average-drop"](), METRICS["average-gain"]())
-    rows = [
-        Hung(
-            picture,
-            tuple(engine.explain(picture, request) for request in asked),
-            (engine.figures(picture, asked[:1], metrics)[0], None),
-        )
-        for picture, asked in requests.items()
-    ]
+    rows = []
+    for picture, asked in requests.items():
+        figures = [engine.figures(picture, asked[:1], metrics)[0], None]
+        maps = [
+            Hung(request.method.title, engine.explain(picture, request), one)
+            for request, one in zip(asked, figures, strict=True)
+        ]
+        rows.append(Line(picture, "", tuple(maps)))
     return Wall(tuple(rows), metrics, Layout(width=5, dpi=100), ("the map of LIFT-CAM on chelsea",))
 
 
@@ -132,11 +132,11 @@ def test_the_files_are_what_is_on_the_wall(files, manifest, wall):
     for number, row in enumerate(wall.rows, 1):
         pixels = np.asarray(Image.open(io.BytesIO(files[f"pictures/{number:02}.png"])))
         assert np.array_equal(pixels, row.picture.pixels)
-        for explanation in row.explanations:
-            name = f"{number:02}-{explanation.request.method.name}"
+        for hung in row.maps:
+            name = f"{number:02}-{hung.explanation.request.method.name}"
             saliency = np.load(io.BytesIO(files[f"maps/{name}.npy"]), allow_pickle=False)
             assert saliency.dtype == np.float32
-            assert np.array_equal(saliency, explanation.attribution.saliency.numpy())
+            assert np.array_equal(saliency, hung.explanation.attribution.saliency.numpy())
             size = Image.open(io.BytesIO(files[f"overlays/{name}.png"])).size
             assert size == (row.picture.width, row.picture.height)
     curves = list(csv.DictReader(io.StringIO(files["calibration.csv"].decode())))
@@ -154,6 +154,37 @@ def test_equal_walls_give_equal_bundles(wall, packed):
     assert replace(wall, missing=()).identity != wall.identity == replace(wall).identity
 
 
+def test_several_maps_of_a_method_and_a_picture_have_names_of_their_own(engine, upload, tmp_path):
+    """A wall of layers: two rows of one picture, and its photograph once."""
+    layers = ("blocks.2", "blocks.6")
+    lines = [
+        Line(
+            upload,
+            METHODS[name].title,
+            tuple(
+                Hung(layer, engine.explain(upload, Request(layer=layer, method=METHODS[name]())))
+                for layer in layers
+            ),
+        )
+        for name in ("grad-cam", "layer-cam")
+    ]
+    taken = Wall(tuple(lines), (), Layout(width=6, dpi=72))
+    path = tmp_path / "layers.zip"
+    path.write_bytes(pack(taken, Silent()).archive)
+    made = list(remake(opened(path), engine=engine))
+    assert [(one.kept.request.method.name, one.kept.request.layer, one.verdict) for one in made] == [
+        (name, layer, "bit-equal") for name in ("grad-cam", "layer-cam") for layer in layers
+    ]
+    assert [one.kept.map_file for one in made] == [
+        f"maps/01-{name}.npy" for name in ("grad-cam", "grad-cam-2", "layer-cam", "layer-cam-2")
+    ]
+    with zipfile.ZipFile(path) as archive:
+        assert [name for name in archive.namelist() if name.startswith("pictures/")] == ["pictures/01.png"]
+    shown = texts(grid(rows(taken), Layout(width=6, dpi=72)))
+    assert {*layers} < {*shown}
+    assert sum("Layer-CAM" in text for text in shown) == 1
+
+
 def test_nothing_to_take_is_refused():
     with pytest.raises(ExplorerError, match="no map"):
         pack(Wall((), (), Layout()), Silent())
@@ -163,22 +194,27 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(Text)]
 
 
+def rows(wall):
+    return [
+        Row(row.picture, row.title, [(one.column, one.explanation) for one in row.maps]) for row in wall.rows
+    ]
+
+
 def test_the_figure_has_titles_names_and_classes(wall):
-    rows = [(row.picture, row.explanations) for row in wall.rows]
-    shown = texts(grid(rows, Layout(width=8, dpi=72)))
+    shown = texts(grid(rows(wall), Layout(width=8, dpi=72)))
     for title in ("Photograph", "Grad-CAM", "Libra-CAM"):
         assert shown.count(title) == 1
-    label = rows[0][1][0].label
+    label = wall.rows[0].maps[0].explanation.label
     assert any("chelsea" in text and label in text for text in shown)
     assert any(UPLOAD in text for text in shown)
-    bare = texts(grid(rows, Layout(width=8, dpi=72, photograph=False, classes=False, bar=False)))
+    bare = texts(grid(rows(wall), Layout(width=8, dpi=72, photograph=False, classes=False, bar=False)))
     assert "Photograph" not in bare
     assert not any(label in text for text in bare)
 
 
 @pytest.mark.parametrize(("width", "dpi"), [(5.0, 100), (3.3, 150), (17 / 2.54, 72)])
 def test_the_figure_has_the_size_that_was_asked_for(wall, width, dpi):
-    figure = grid([(row.picture, row.explanations) for row in wall.rows], Layout(width=width, dpi=dpi))
+    figure = grid(rows(wall), Layout(width=width, dpi=dpi))
     image = Image.open(io.BytesIO(encoded(figure, "png")))
     assert image.width == pytest.approx(width * dpi, abs=1)
     assert image.info["dpi"] == pytest.approx((dpi, dpi), abs=0.1)
@@ -195,7 +231,7 @@ def test_the_photograph_stands_in_the_figure_unchanged(upload, engine):
     """A cell of just the picture's size shows its very pixels."""
     explanation = engine.explain(upload, Request())
     for dpi in (100, 150):
-        figure = grid([(upload, [explanation])], Layout(width=4, dpi=dpi, classes=False))
+        figure = grid([Row(upload, "", [("Grad-CAM", explanation)])], Layout(width=4, dpi=dpi, classes=False))
         image = np.asarray(Image.open(io.BytesIO(encoded(figure, "png"))).convert("RGB"))
         box = figure.axes[0].get_position()
         height, width = image.shape[:2]
@@ -211,7 +247,7 @@ def test_the_photograph_stands_in_the_figure_unchanged(upload, engine):
 )
 def test_figures_that_cannot_be_drawn_are_refused(wall, layout, words):
     with pytest.raises(ExplorerError, match=words):
-        grid([(row.picture, row.explanations) for row in wall.rows], layout)
+        grid(rows(wall), layout)
 
 
 def entries(text):
@@ -344,13 +380,13 @@ def test_other_versions_weights_and_libraries_are_said(bundle, tmp_path, manifes
 
 def test_a_library_that_is_not_here_is_said(bundle, tmp_path, manifest, capsys):
     done = again(
-        altered(bundle, manifest, lambda d: d["explanations"][1]["library"].update(name="mine")),
+        altered(bundle, manifest, lambda d: d["explanations"][1]["library"].update(name="of nobody")),
         tmp_path,
         capsys,
     )
     assert done.code == 2
     assert "cannot be made again" in done.out
-    assert "mine" in done.out
+    assert "of nobody" in done.out
 
 
 def _set(*path, to):

@@ -406,6 +406,7 @@ def test_what_cannot_be_explained_is_refused_before_anything_is_written(
         (["--library", "\udcff", "--method", "libra-cam"], "no library"),  # not UTF-8 in the shell
         (["--target", "1000"], "no class 1000: its classes are 0 to 999"),
         (["--target", "-1"], "no class -1"),
+        (["--target", "mug of beer"], "knows no class called 'mug of beer'"),
     ],
 )
 def test_what_the_network_cannot_serve_is_refused(tmp_path, capsys, arguments, words):

@@ -1,5 +1,6 @@
-"""The documents: their code runs, their commands are those of .ci/run, what they name exists."""
+"""The documents: their code runs, their commands are those of .ci/run, what they name and quote exists."""
 
+import ast
 import csv
 import json
 import os
@@ -9,22 +10,52 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import streamlit.web.server.starlette.starlette_server as streamlit_server
+import torch
 import torchvision
 from safetensors.torch import save_file
 
 from explorer import images
 from explorer.cli import main
 from explorer.cli.main import _parser
-from explorer.methods import METHODS
+from explorer.methods import METHODS, Blank
+from explorer.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted(path.name for path in ROOT.glob("*.md"))
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-COMMANDS = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "llms.txt", "docs/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+WRITTEN = [name for name in DOCUMENTS if not name.startswith(("docs/methods/", "docs/metrics/"))]
+
+
+def text(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def blocks(name, wanted):
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text(name), re.MULTILINE | re.DOTALL)
+    return [code for language, code in found if language == wanted]
+
+
+def prose(name):
+    return re.sub(r"^```.*?^```$", "", text(name), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(name):
+    return [line for code in blocks(name, "sh") for line in code.splitlines()]
+
+
+FILES = {code.splitlines()[0].removeprefix("# "): code for code in blocks("docs/extend.md", "python")}
+FILES = {place: code for place, code in FILES.items() if place.startswith("explorer/")}
+PYTHON = [code for name in ("README.md", "docs/extend.md") for code in blocks(name, "python")]
+PYTHON = [code for code in PYTHON if code not in FILES.values()]
+COMMANDS = commands("README.md")
+SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "explorer").rglob("*.py"))}
 PREFIXES = (["python", "-m", "explorer"], ["cam-explorer"])
 FRAGMENTS = {"maps/photo/", "maps/manifest.json", "libra-cam.png", "libra-cam.npy", "photo.jpg"}
 FRAGMENTS |= {"results/", "table.md", "pictures.csv"}
@@ -86,27 +117,55 @@ def _manifest(folder):
     return json.loads((folder / "maps" / "manifest.json").read_text("utf-8"))
 
 
-def test_a_method_is_one_file(tmp_path):
-    """The README's example, put where it says, is there without another edit."""
-    [code] = [code for code in PYTHON if "@register" in code]
-    place = code.splitlines()[0].removeprefix("# ")
-    shutil.copytree(ROOT / "explorer", tmp_path / "explorer", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / place).write_text(code, "utf-8")
-    command = [sys.executable, "-m", "explorer", "explain", "sample:coffee", "--method", "fem"]
-    command += ["--out", "maps", "--json"]
+@pytest.fixture(scope="module")
+def extended(workplace, tmp_path_factory):
+    """A copy in which docs/extend.md has been followed to the letter."""
+    folder = tmp_path_factory.mktemp("extended")
+    shutil.copytree(ROOT / "explorer", folder / "explorer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.jpg", "*.png"))
+    (folder / "photos").mkdir()
+    for name in ("coffee.jpg", "rocket.jpg"):
+        shutil.copy(workplace / "photos" / name, folder / "photos")
+    for place, code in FILES.items():
+        assert not (folder / place).exists()
+        (folder / place).write_text(code, "utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    [made] = json.loads(done.stdout)["explanations"]
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    for command in commands("docs/extend.md"):
+        done = subprocess.run(
+            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_method_is_one_file(extended):
+    [made] = _manifest(extended)["explanations"]
     assert made["method"]["name"] == "fem" not in METHODS
-    assert (tmp_path / "maps" / made["files"]["map"]).is_file()
+    assert made["method"]["options"] == {"deviations": 1.5}
+    assert (extended / "maps" / made["files"]["map"]).is_file()
+    assert "`deviations` | 2.0 | 0.0 to 5.0" in (extended / "docs/methods/fem.md").read_text("utf-8")
 
 
-def test_the_references_are_those_of_the_declarations(tmp_path):
-    command = [sys.executable, ROOT / "docs" / "make_reference.py", tmp_path]
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    for name in ("methods.md", "metrics.md"):
-        assert (tmp_path / name).read_text("utf-8") == (ROOT / "docs" / name).read_text("utf-8")
+def test_a_metric_is_one_file(extended):
+    with (extended / "results" / "pictures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"grad-cam", "fem"}
+    assert all(0 < float(row["sparseness"]) < 1 for row in rows)
+    assert "sparseness" not in METRICS
+    assert "(metrics/sparseness.md)" in (extended / "docs/metrics.md").read_text("utf-8")
+
+
+def test_the_metric_to_copy_is_the_gini_index(monkeypatch):
+    """Against its other definition, the mean difference of two values over twice their mean."""
+    monkeypatch.setattr("explorer.metrics.base.METRICS", {})
+    space = {"__name__": "sparseness"}
+    exec(FILES["explorer/metrics/sparseness.py"], space)
+    for values in (torch.rand(4, 5), torch.ones(3, 3), torch.eye(4)):
+        flat = values.double().flatten()
+        expected = (flat[:, None] - flat).abs().mean() / (2 * flat.mean())
+        found = space["Sparseness"]().value(SimpleNamespace(saliency=values), torch.empty(0))
+        assert found == pytest.approx(float(expected))
 
 
 def test_two_commands_set_everything_up():
@@ -124,21 +183,83 @@ def test_changelog_and_citation_have_the_version():
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_local_links_resolve(name):
-    targets = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text("utf-8"))
-    for target in targets:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(name)):
         if not target.startswith("https://"):
-            assert (ROOT / target.split("#")[0]).exists(), target
+            path, _, section = target.partition("#")
+            found = (ROOT / name).parent / path
+            assert found.exists(), target
+            if section:
+                headings = re.findall(r"^#+ (.*)$", found.read_text("utf-8"), re.MULTILINE)
+                assert section in {
+                    re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings
+                }
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_named_files_exist(name):
-    text = re.sub(r"^```.*?^```$", "", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for words in re.findall(r"`([^`\n]+)`", text):
+    for words in re.findall(r"`([^`\n]+)`", prose(name)):
         looks_like_a_path = re.fullmatch(r"\.?\w[\w./-]*", words) and re.search(
             r"/|\.(py|toml|txt|md)$", words
         )
         if looks_like_a_path and words not in FRAGMENTS:
             assert any((folder / words).exists() for folder in (ROOT, ROOT / "explorer")), words
+
+
+def test_no_heading_stands_twice():
+    for name in WRITTEN:
+        headings = re.findall(r"^## .*$", text(name), re.MULTILINE)
+        assert name == "CHANGELOG.md" or len(headings) == len(set(headings)), name
+
+
+def test_the_map_for_language_models_has_the_form_of_llmstxt():
+    """A title, a summary, sections of links with a note each; and it names every command."""
+    lines = text("llms.txt").splitlines()
+    assert lines[0].startswith("# ") and lines[2].startswith("> ")
+    sections = text("llms.txt").split("\n## ")[1:]
+    assert [section.splitlines()[0] for section in sections] == ["Docs", "Source", "Optional"]
+    for section in sections:
+        assert all(re.fullmatch(r"- \[.+\]\(\S+\): .+", line) for line in section.splitlines()[1:] if line)
+    [known] = [action.choices for action in _parser()._actions if action.choices]
+    assert all(f"`{command}`" in text("llms.txt") for command in known)
+    import explorer
+
+    named = set(re.findall(r"`(\w+)[(`]", text("llms.txt").split("\nPython, ")[1].split("\n## ")[0]))
+    assert named - {"label", "probability", "calibration"} <= {*explorer.__all__, "Explanation"}
+
+
+def sentences():
+    """What the source can say: each text of it, with … for what is filled in."""
+    trees = [*SOURCES.values(), ast.parse(Path(streamlit_server.__file__).read_text("utf-8"))]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value.replace("%s", "…")
+
+
+def test_troubleshooting_quotes_what_is_said():
+    said = "\n".join(sentences())
+    quoted = re.findall(r"^### `(.*)`$", text("docs/troubleshooting.md"), re.MULTILINE)
+    assert len(quoted) > 20
+    for words in quoted:
+        assert words in said, words
+    for blank in Blank:
+        assert any(words in blank for words in quoted), blank
+
+
+def test_deploying_names_every_variable():
+    """The table has those that the source reads, and no other."""
+    read = set()
+    for path, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call | ast.Subscript) and "os.environ" in (
+                ast.unparse(node.func if isinstance(node, ast.Call) else node.value)
+            ):
+                name = node.args[0] if isinstance(node, ast.Call) else node.slice
+                assert isinstance(name, ast.Constant), f"{path}: {ast.unparse(node)}"
+                read.add(name.value)
+        assert "getenv" not in path.read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text("docs/deploy.md"), re.MULTILINE)) == read
 
 
 def test_screenshot_is_small():

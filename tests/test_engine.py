@@ -325,7 +325,7 @@ def test_service_gives_what_the_engine_gives(engine):
         job.result.attribution.saliency, engine.explain(sample("coffee"), LIBRA).attribution.saliency
     )
     assert service.remembered(picture.result, LIBRA) is job.result
-    bad = service.upload(b"text", "notes.jpg", "me")
+    bad = service.upload(service.uploads.put("notes.jpg", b"text"), "me")
     assert bad.wait(LONG)
     assert '"notes.jpg"' in bad.error
     missing = service.explanation(picture.result, replace(LIBRA, library="gone"), "me")

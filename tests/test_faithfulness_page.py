@@ -29,7 +29,7 @@ def engine():
 
 
 @pytest.fixture
-def visit(home):
+def visit(furnished):
     def visit(methods=PAIR, controls="no", **query):
         return open_page("faithfulness", methods=methods, controls=controls, **query)
 

@@ -214,8 +214,11 @@ def test_finished_jobs_are_remembered_up_to_a_number_and_hold_no_work(worker):
         assert worker.submit((i,), lambda job: None, "a").wait(LONG)
     gc.collect()
     assert gone() is None
-    assert worker.finished((0,)) is None
-    assert worker.finished((1,)) is not None
+    assert worker.finished((0,)) is job  # somebody shows it
+    worker.retain("a", {(4,)})
+    assert worker.submit((5,), lambda job: None, "a").wait(LONG)
+    assert worker.finished((1,)) is None
+    assert worker.finished((4,)) is not None
 
 
 def test_closing_stops_the_running_job():

@@ -30,7 +30,7 @@ def engine():
 
 
 @pytest.fixture
-def visit(home):
+def visit(furnished):
     def visit(section=None, **query):
         query = {"methods": "libra-cam", "library": "on-the-fly", "libra-cam__size": "9", **query}
         return open_page("lab", **query, **({"section": section} if section else {}))

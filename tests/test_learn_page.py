@@ -24,7 +24,7 @@ CONTROLS = {
 
 
 @pytest.fixture
-def visit(home):
+def visit(furnished):
     def visit(lesson=None, **query):
         asked = {} if lesson is None else {"lesson": str(lesson)}
         return open_page("learn", library="on-the-fly", **asked, **query)

@@ -142,6 +142,7 @@ def pack(names):
     return {"name": "photos.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
 
 
+@pytest.mark.parametrize("server", [{}], indirect=True)  # one of its own, on which nothing is built yet
 def test_from_a_zip_file_to_another_name_and_back(visit):
     """Build of an upload, export, delete, import."""
     page = visit("/libraries")
@@ -154,8 +155,8 @@ def test_from_a_zip_file_to_another_name_and_back(visit):
     page.get_by_role("button", name="Build").click()
     table = page.get_by_role("region", name="Reference libraries")
     expect(table.get_by_role("row").filter(has_text="photos")).to_contain_text("efficientnet_lite0")
-    expect(page.locator("svg[role=img] circle")).to_have_count(4)
-    chart = page.get_by_role("img", name="Plane of the library photos")
+    expect(page.locator("svg[role=application] circle")).to_have_count(4)
+    chart = page.get_by_role("application", name="Plane of the library photos")
     chart.focus()
     chart.press("ArrowRight")
     expect(page.locator("figcaption")).to_contain_text(".jpg")

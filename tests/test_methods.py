@@ -128,7 +128,7 @@ def test_a_base_map_is_the_difference_of_two_class_maps_and_sums_to_that_of_the_
     assert signed.sum((1, 2)) == pytest.approx(logit.numpy(), abs=1e-4)
 
 
-@pytest.mark.parametrize("scene", ["vit_b_16"], indirect=True)
+@pytest.mark.parametrize("scene", ["vit_16"], indirect=True)
 def test_gradient_times_activation_cancels_where_each_token_is_normalised(scene):
     activation, gradient, _ = scene.network.look(scene.pixels, 0)
     assert abs((gradient * activation).sum(0)).max() < 1e-6 * abs(gradient * activation).sum(0).max()
@@ -166,7 +166,7 @@ def test_noise_does_not_change_grad_cam_plus_plus_on_a_linear_head_and_that_is_s
     assert plain.coincides(scene.cut) == smooth.coincides(scene.cut) != official.coincides(scene.cut)
 
 
-@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16", "convnext_tiny", "vit_b_16"], indirect=True)
+@pytest.mark.parametrize("scene", ["squeezenet1_1", "vgg16", "convnext_tiny", "vit_16"], indirect=True)
 def test_other_heads_are_not_called_linear(scene):
     assert not scene.cut.pooled_linear
     assert all(find(name)().coincides(scene.cut) is None for name in ("grad-cam", "grad-cam++", "layer-cam"))

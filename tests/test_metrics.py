@@ -642,7 +642,7 @@ def test_several_maps_together_are_scored_as_each_alone(strip):
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [("squeezenet1_1", 0.5), ("efficientnet_lite0", 0.5), ("resnet50", 0.8), ("vit_b_16", 0.9)],
+    [("squeezenet1_1", 0.5), ("efficientnet_lite0", 0.5), ("resnet50", 0.8), ("vit_16", 0.9)],
 )
 def test_a_network_forgets_what_follows_a_layer_and_nothing_else(name, share, original):
     model, backbone = classifier(name, original)

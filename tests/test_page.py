@@ -1,6 +1,7 @@
 """The state of the page, without a browser."""
 
 import base64
+import hashlib
 import io
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,14 @@ from pages import chart, drawn, link, open_page, settle
 from PIL import Image
 
 from explorer import Request, images
-from explorer.compute import Engine
+from explorer.compute import Engine, Uploads
 from explorer.methods import METHODS, Attribution, Blank
 from explorer.methods.base import from_signed
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
+from explorer.ui.state import service
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = pytest.mark.usefixtures("furnished")
 
 
 @pytest.fixture
@@ -102,6 +104,9 @@ def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
         ("rule", "__class__"),
         ("fine", "1"),
         ("layer.efficientnet_lite0", "nowhere"),
+        ("uploads", "../../etc/passwd"),
+        ("columns", "<img src=x onerror=alert(1)>"),
+        ("what.chelsea", "grey:nan,inf,-1,2"),
     ],
 )
 def test_refused_values_of_a_link_are_named(visit, key, value):
@@ -143,6 +148,39 @@ def test_bad_upload_loses_nothing(visit):
     assert "no JPEG, PNG or WebP" in error.value
     assert [data["alt"].rsplit(" ", 1)[1] for data in drawn(app)[:4]] == ["wide.jpg"] * 2 + ["chelsea"] * 2
     assert all(data in drawn(app) for data in before[:2])
+
+
+def test_a_link_finds_an_upload_while_the_server_holds_it(visit, monkeypatch):
+    app = visit(methods="grad-cam", samples="")
+    app.file_uploader[0].set_value([("cup.jpg", jpeg("coffee", (320, 240)), "image/jpeg")])
+    settle(app.run())
+    assert link(app)["uploads"] == hashlib.sha256(jpeg("coffee", (320, 240))).hexdigest()
+    again = visit(**link(app))
+    assert drawn(again) == drawn(app)
+    assert link(again) == link(app)
+    [forget] = [button for button in again.button if button.label.startswith("Forget")]
+    settle(forget.click().run())
+    assert not drawn(again, "photo")
+    assert "uploads" not in link(again)
+    monkeypatch.setattr(service(), "uploads", Uploads())
+    gone = visit(**link(app))
+    assert not drawn(gone, "photo")
+    assert any("no longer holds 1 of the photographs" in info.value for info in gone.info)
+
+
+def test_uploads_are_held_up_to_a_limit():
+    held = Uploads(room=100)
+    first, second = (held.put(name, name.encode() * 40) for name in ("a", "b"))
+    assert held.get(first.digest) is first
+    third = held.put("c", b"c" * 40)
+    assert held.get(second.digest) is None
+    assert held.get(first.digest).name == "a"
+    assert held.get(third.digest).data == b"c" * 40
+
+
+def test_what_the_maps_take_is_said_before_they_are_asked_for(visit):
+    app = visit(methods="grad-cam,libra-cam", **{"libra-cam__size": "9"})
+    assert any("About 31 forward passes a picture" in caption.value for caption in app.caption)
 
 
 def test_unknown_backbone_is_refused_and_the_page_stays_usable(visit):

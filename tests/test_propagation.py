@@ -63,7 +63,7 @@ def test_the_contributions_add_up_on_every_head(scene, rank, record_property):
     assert len(notes) == (2 if scene.cut.layer.prefix else 1)
 
 
-@pytest.mark.parametrize("scene", ["vit_b_16"], indirect=True)
+@pytest.mark.parametrize("scene", ["vit_16"], indirect=True)
 def test_the_note_says_what_the_class_token_has(scene):
     probe, target = scene.probe(), scene.ranking[1]
     expected = papers.lift.vit_contributions(scene.network, scene.pixels, target)[0].sum()

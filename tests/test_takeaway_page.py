@@ -38,7 +38,7 @@ def downloads(app):
 
 
 @pytest.fixture
-def visit(home):
+def visit(furnished):
     return partial(open_page, "compare")
 
 
@@ -137,7 +137,7 @@ def test_it_is_said_which_links_restore_what(visit):
     sample("coffee").image.save(buffer, "JPEG")
     app.file_uploader[0].set_value([("mine.jpg", buffer.getvalue(), "image/jpeg")])
     settle(app.run())
-    assert "does not restore your uploads (mine.jpg)" in captions(app)
+    assert "your uploads (mine.jpg) only while this server has room" in captions(app)
 
 
 def test_session_state_holds_no_files(visit):

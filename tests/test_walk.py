@@ -12,7 +12,7 @@ from explorer.methods.libra import LibraCAM
 from explorer.walk import Browsing, Masking, Removing, Searching, Seeing, Weighting
 
 
-@pytest.fixture(scope="module", params=["efficientnet_lite0", "squeezenet1_1", "vit_b_16"])
+@pytest.fixture(scope="module", params=["efficientnet_lite0", "squeezenet1_1", "vit_16"])
 def scene(request, original):
     return make(request.param, original)
 

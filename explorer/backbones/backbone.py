@@ -140,6 +140,11 @@ class Backbone:
         return self._compiled is not None
 
     @property
+    def nbytes(self) -> int:
+        """What its weights take."""
+        return sum(values.nbytes for values in self._traced.state_dict().values())
+
+    @property
     def graph(self) -> fx.GraphModule:
         """The whole network, traced: images (N, 3, H, W) to logits (N, C)."""
         return self._traced

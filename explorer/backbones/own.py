@@ -18,11 +18,10 @@ from explorer.backbones.backbone import Backbone
 from explorer.backbones.checkpoint import from_checkpoint, read_state
 from explorer.backbones.preprocessing import Preprocessing
 from explorer.errors import ExplorerError, first_line
-from explorer.home import home
+from explorer.home import home, is_name
 
 PREFIX = "own:"
 _WEIGHTS, _INDEX = "weights.safetensors", "model.json"
-_LONGEST = 60
 
 
 class OwnModelError(ExplorerError):
@@ -82,10 +81,8 @@ def keep(
         OwnModelError: a name that cannot be one, or the disk refuses.
         ExplorerError: as ``from_checkpoint``.
     """
-    if not (name.strip() and len(name) <= _LONGEST and name.isprintable()):
-        raise OwnModelError(
-            f"{name[:_LONGEST]!r} cannot name a model: use 1 to {_LONGEST} printable characters."
-        )
+    if not is_name(name):
+        raise OwnModelError(f"{name[:60]!r} cannot name a model: use 1 to 60 printable characters.")
     source = source or path.name
     backbone = from_checkpoint(architecture, path, labels, seen=seen, name=source)
     fingerprint = _fingerprint(name, architecture, backbone)

@@ -3,7 +3,7 @@
 from explorer.bundle.contents import BundleError
 from explorer.bundle.kept import Bundle, Kept, opened
 from explorer.bundle.remake import Made, differences, remake
-from explorer.bundle.wall import Hung, Wall
+from explorer.bundle.wall import Hung, Line, Wall
 from explorer.bundle.write import Packed, pack
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BundleError",
     "Hung",
     "Kept",
+    "Line",
     "Made",
     "Packed",
     "Wall",

@@ -1,7 +1,7 @@
 """What a bundle says of itself."""
 
 from explorer.bundle.contents import printable
-from explorer.bundle.wall import Wall, stem
+from explorer.bundle.wall import Wall
 
 _TEXT = """\
 # Maps of CAM Explorer
@@ -42,18 +42,19 @@ for kept in bundle:
 
 def readme(wall: Wall) -> str:
     """The text, in Markdown, with an index of the maps."""
-    lines = ["| picture | method | class | map |", "|---|---|---|---|"]
-    for number, row in enumerate(wall.rows, 1):
-        for e in row.explanations:
-            method = e.request.method
-            cells = (row.picture.name, method.title + method.qualifier, f"{e.label} ({e.probability:.1%})")
-            file = f"`{stem(number, method.name)}`" + (" (blank)" if e.attribution.blank else "")
-            lines.append(" | ".join(["", *map(_cell, cells), file, ""]).strip())
+    lines = ["| picture | network | layer | method | class | map |", "|---|---|---|---|---|---|"]
+    for name, row, hung in wall.named():
+        e = hung.explanation
+        method = e.request.method
+        cells = (row.picture.name, e.request.backbone, e.layer.name, method.title + method.qualifier)
+        file = f"`{name}`" + (" (blank)" if e.attribution.blank else "")
+        told = (*map(_cell, (*cells, f"{e.label} ({e.probability:.1%})")), file)
+        lines.append(" | ".join(["", *told, ""]).strip())
     tables = [
         name
         for name, there in (
-            ("calibration.csv", any(e.calibration for row in wall.rows for e in row.explanations)),
-            ("faithfulness.csv", any(any(row.figures) for row in wall.rows)),
+            ("calibration.csv", any(hung.explanation.calibration for _, _, hung in wall.named())),
+            ("faithfulness.csv", any(hung.figures for _, _, hung in wall.named())),
         )
         if there
     ]

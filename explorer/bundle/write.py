@@ -12,16 +12,17 @@ from PIL import Image
 from explorer.bundle.citation import bibtex
 from explorer.bundle.contents import MANIFEST, MAX_BYTES
 from explorer.bundle.readme import readme
-from explorer.bundle.wall import Wall, stem
-from explorer.compute import Explanation, Figures, Progress
+from explorer.bundle.wall import Hung, Line, Wall
+from explorer.compute import Figures, Progress
 from explorer.errors import ExplorerError
 from explorer.metrics import Metric
 from explorer.render.arrays import npy
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
-from explorer.render.publication import FORMATS, encoded, grid
+from explorer.render.publication import FORMATS, Row, encoded, grid
 
 _PREVIEW = 1400  # pixels
+_ABOUT = ("map", "picture", "network", "layer", "method")
 _DATE = (1980, 1, 1, 0, 0, 0)  # so that equal walls give equal files
 
 
@@ -40,12 +41,18 @@ def pack(wall: Wall, progress: Progress) -> Packed:
     Raises:
         ExplorerError: no map, a figure that cannot be drawn, or over 500 MB.
     """
-    if not any(row.explanations for row in wall.rows):
+    count = sum(len(row.maps) for row in wall.rows)
+    if not count:
         raise ExplorerError("There is no map on the wall yet: wait for one.")
     progress.begin("Drawing the figure")
-    drawn = grid([(row.picture, row.explanations) for row in wall.rows if row.explanations], wall.layout)
+    rows = [
+        Row(row.picture, row.title, [(hung.column, hung.explanation) for hung in row.maps])
+        for row in wall.rows
+        if row.maps
+    ]
+    drawn = grid(rows, wall.layout)
     figure = {kind: encoded(drawn, kind) for kind in FORMATS}
-    progress.begin("Making the bundle", sum(len(row.explanations) for row in wall.rows))
+    progress.begin("Making the bundle", count)
     buffer, digests, size = io.BytesIO(), {}, 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, data in _files(wall, figure, progress):
@@ -65,66 +72,48 @@ def pack(wall: Wall, progress: Progress) -> Packed:
 def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator[tuple[str, bytes]]:
     """All but the manifest, by name."""
     layout = wall.layout
-    for number, row in enumerate(wall.rows, 1):
-        yield f"pictures/{number:02}.png", png(row.picture.image)
-        for explanation in row.explanations:
-            name, saliency = (
-                stem(number, explanation.request.method.name),
-                explanation.attribution.saliency.numpy(),
-            )
-            yield f"maps/{name}.npy", npy(saliency)
-            drawn = overlay(row.picture, saliency, explanation.box, layout.colour_map, layout.opacity)
-            yield f"overlays/{name}.png", png(drawn)
-            progress.advance(1)
+    for number, picture in wall.pictures.values():
+        yield f"pictures/{number:02}.png", png(picture.image)
+    for name, row, hung in wall.named():
+        explanation, saliency = hung.explanation, hung.explanation.attribution.saliency.numpy()
+        yield f"maps/{name}.npy", npy(saliency)
+        drawn = overlay(row.picture, saliency, explanation.box, layout.colour_map, layout.opacity)
+        yield f"overlays/{name}.png", png(drawn)
+        progress.advance(1)
     for kind, data in figure.items():
         yield f"figure.{kind}", data
     if curves := [*_curves(wall)]:
-        yield (
-            "calibration.csv",
-            _table(
-                (
-                    "picture",
-                    "file",
-                    "method",
-                    "class",
-                    "removed_percent",
-                    "probability",
-                    "gain",
-                    "recommended",
-                ),
-                curves,
-            ),
-        )
-    methods = [e.request.method for row in wall.rows for e in row.explanations]
-    metrics = wall.metrics if any(any(row.figures) for row in wall.rows) else ()
+        head = ("removed_percent", "probability", "gain", "recommended")
+        yield "calibration.csv", _table((*_ABOUT, "class", *head), curves)
+    shown = [hung for _, _, hung in wall.named()]
+    methods = [hung.explanation.request.method for hung in shown]
+    metrics = wall.metrics if any(hung.figures for hung in shown) else ()
     if metrics:
-        yield (
-            "faithfulness.csv",
-            _table(("picture", "file", "method", "maps", "metric", "value"), _figures(wall)),
-        )
+        yield "faithfulness.csv", _table((*_ABOUT, "maps", "metric", "value"), _figures(wall))
     yield "references.bib", bibtex(one.paper for one in (*methods, *metrics)).encode()
     yield "README.md", readme(wall).encode("utf-8", "replace")
 
 
 def _curves(wall: Wall) -> Iterator[tuple[object, ...]]:
-    for number, row in enumerate(wall.rows, 1):
-        for e in row.explanations:
-            if (curve := e.calibration) is not None:
-                for level, probability, gain in zip(
-                    curve.removed, curve.probabilities, curve.gains, strict=True
-                ):
-                    about = (row.picture.name, f"{number:02}", e.request.method.name, e.label)
-                    yield (*about, level, probability, gain, "yes" if level == curve.cut else "no")
+    for name, row, hung in wall.named():
+        if (curve := hung.explanation.calibration) is not None:
+            about = (*_about(name, row, hung), hung.explanation.label)
+            for level, probability, gain in zip(curve.removed, curve.probabilities, curve.gains, strict=True):
+                yield (*about, level, probability, gain, "yes" if level == curve.cut else "no")
 
 
 def _figures(wall: Wall) -> Iterator[tuple[object, ...]]:
-    for number, row in enumerate(wall.rows, 1):
-        for e, figures in zip(row.explanations, row.figures, strict=True):
-            if figures is not None:
-                about = (row.picture.name, f"{number:02}", e.request.method.name)
-                for variant, values in (("plain", figures.plain), ("calibrated", figures.calibrated)):
-                    for metric, value in values.items():
-                        yield (*about, variant, metric, value)
+    for name, row, hung in wall.named():
+        if hung.figures is not None:
+            for variant, values in (("plain", hung.figures.plain), ("calibrated", hung.figures.calibrated)):
+                for metric, value in values.items():
+                    yield (*_about(name, row, hung), variant, metric, value)
+
+
+def _about(name: str, row: Line, hung: Hung) -> tuple[str, ...]:
+    explanation = hung.explanation
+    network = (explanation.request.backbone, explanation.layer.name)
+    return (name, row.picture.name, *network, explanation.request.method.name)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
@@ -134,20 +123,19 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
 
 
 def _manifest(wall: Wall, digests: dict[str, str]) -> dict[str, object]:
-    shown: list[Explanation] = []
+    numbers, shown = wall.pictures, []
     paths: dict[int, dict[str, str]] = {}
     measured: dict[int, tuple[Figures, Sequence[Metric]]] = {}
-    for number, row in enumerate(wall.rows, 1):
-        for explanation, figures in zip(row.explanations, row.figures, strict=True):
-            name, position = stem(number, explanation.request.method.name), len(shown)
-            paths[position] = {
-                "picture": f"pictures/{number:02}.png",
-                "map": f"maps/{name}.npy",
-                "overlay": f"overlays/{name}.png",
-            }
-            if figures is not None:
-                measured[position] = (figures, wall.metrics)
-            shown.append(replace(explanation, name=row.picture.name))
+    for position, (name, row, hung) in enumerate(wall.named()):
+        number, picture = numbers[row.picture.digest]
+        paths[position] = {
+            "picture": f"pictures/{number:02}.png",
+            "map": f"maps/{name}.npy",
+            "overlay": f"overlays/{name}.png",
+        }
+        if hung.figures is not None:
+            measured[position] = (hung.figures, wall.metrics)
+        shown.append(replace(hung.explanation, name=picture.name))
     return manifest(shown, paths, measured, digests)
 
 

@@ -32,7 +32,10 @@ def add(commands: Any) -> None:
         help="a name of `methods`; may be repeated (default: grad-cam and libra-cam)",
     )
     explain.add_argument(
-        "--target", type=int, metavar="CLASS", help="class index (default: the predicted class)"
+        "--target",
+        type=flags.index_or_name,
+        metavar="CLASS",
+        help="class index or name (default: the predicted class)",
     )
     explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2 % instead of 10 %")
     explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")

@@ -104,6 +104,14 @@ def picture(name: str) -> Picture:
     return images.load(Path(name))
 
 
+def index_or_name(text: str) -> int | str:
+    """A class, by its index or by its name."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 def natural(text: str) -> int:
     """A whole number from 0."""
     value = int(text)

@@ -1,6 +1,7 @@
 """``remake``: the maps of a bundle made again and compared."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ def _remake(arguments: argparse.Namespace) -> None:
         print(sentence)
     explanations: list[Explanation] = []
     paths: dict[int, dict[str, str]] = {}
-    equal = 0
+    equal, taken = 0, Counter[str]()
     for made in remake(bundle, given):
         equal += made.equal
         print(f"{made.kept.name}  {made.kept.request.method.name}  {made.kept.label}  {made.verdict}")
+        file = f"{stem(made.kept.number, made.kept.request.method.name, taken)}.npy"
         if made.explanation is not None:
-            file = f"{stem(made.kept.number, made.kept.request.method.name)}.npy"
             (arguments.out / file).write_bytes(npy(made.explanation.attribution.saliency.numpy()))
             paths[len(explanations)] = {"map": file}
             explanations.append(made.explanation)

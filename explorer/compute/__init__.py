@@ -11,12 +11,14 @@ from explorer.compute.engine import (
     Request,
     Sight,
     Stage,
+    UnknownClassError,
     all_references,
 )
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, Job, State, Worker
 from explorer.compute.service import Service
 from explorer.compute.studies import BaseMaps, Contrasted, Contrasts, Convergence, Differences, Linearity
 from explorer.compute.trial import Trial, try_out
+from explorer.compute.uploads import Upload, Uploads
 
 __all__ = [
     "BACKGROUND",
@@ -41,6 +43,9 @@ __all__ = [
     "Stage",
     "State",
     "Trial",
+    "UnknownClassError",
+    "Upload",
+    "Uploads",
     "Worker",
     "all_references",
     "best_device",

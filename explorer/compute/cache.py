@@ -1,7 +1,7 @@
 """A bounded cache that forgets what was used longest ago."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -9,10 +9,20 @@ V = TypeVar("V")
 
 
 class LRU(Generic[K, V]):
-    """At most ``capacity`` entries. Not for use by several threads without a lock."""
+    """Entries up to a capacity. Not for use by several threads without a lock.
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    Args:
+        weigh: how much of the capacity an entry takes; by itself an entry may weigh more.
+        held: which entries stay, even beyond the capacity.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        weigh: Callable[[V], int] = lambda _: 1,
+        held: Callable[[V], bool] = lambda _: False,
+    ) -> None:
+        self._capacity, self._weigh, self._held = capacity, weigh, held
         self._entries: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -23,12 +33,20 @@ class LRU(Generic[K, V]):
     def put(self, key: K, value: V) -> V:
         self._entries[key] = value
         self._entries.move_to_end(key)
-        while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
+        excess = sum(map(self._weigh, self._entries.values())) - self._capacity
+        for other, entry in list(self._entries.items())[:-1]:
+            if excess <= 0:
+                break
+            if not self._held(entry):
+                excess -= self._weigh(entry)
+                del self._entries[other]
         return value
 
     def drop(self, key: K) -> None:
         self._entries.pop(key, None)
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self._entries.values())
 
     def __len__(self) -> int:
         return len(self._entries)

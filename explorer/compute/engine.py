@@ -42,7 +42,7 @@ from explorer.library import (
     select,
     touch,
 )
-from explorer.methods import METHODS, Attribution, Blank, Method, UndefinedMethodError, find
+from explorer.methods import METHODS, Attribution, Blank, Method, find
 from explorer.methods.libra import LibraAttribution, LibraCAM, LibraEvidence
 from explorer.metrics import (
     Canvas,
@@ -60,6 +60,10 @@ from explorer.metrics import (
 from explorer.probe import Precision, Probe
 
 T = TypeVar("T")
+
+
+class UnknownClassError(ExplorerError):
+    """A class that a backbone does not know, or of which it knows several."""
 
 
 class Progress(Protocol):
@@ -87,7 +91,7 @@ class Request:
     Args:
         backbone: registered name; ``layer``: name of a cut point, None for the default.
         method: with its options.
-        target: class index; None for the predicted class.
+        target: class index, or a class by its name; None for the predicted class.
         library, rule, seed, limit: where references come from, for the methods that need them; see ``select``.
         levels: of the calibration, in percent of the area removed.
         precision: of the masked scores.
@@ -99,7 +103,7 @@ class Request:
     backbone: str = DEFAULT_BACKBONE
     layer: str | None = None
     method: Method = field(default_factory=find("grad-cam"))
-    target: int | None = None
+    target: int | str | None = None
     library: str = BUILT_IN
     rule: Rule = "random"
     seed: int = 0
@@ -243,6 +247,7 @@ class Gathered:
     evidence: LibraEvidence
 
 
+_WEIGHTS = 2 * 2**30  # bytes, of the backbones that are kept loaded
 _TIMED = 8  # forward passes from which an explanation says how long one takes
 
 
@@ -256,7 +261,7 @@ class Engine:
         self.device = torch.device(device) if device else best_device()
         self._lock = threading.RLock()
         self._own: dict[str, Backbone] = {}
-        self._backbones: LRU[str, Backbone] = LRU(3)
+        self._backbones: LRU[str, Backbone] = LRU(_WEIGHTS, weigh=lambda backbone: backbone.nbytes)
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
         self._evidence: LRU[tuple[object, ...], _Measured] = LRU(16)
@@ -549,8 +554,7 @@ class Engine:
         target = _target(request, probe)
         probe.tick = progress.advance
         method = request.method
-        if (reason := method.undefined(cut)) is not None:
-            raise UndefinedMethodError(reason)
+        method.refuse_undefined(cut)
         progress.begin(method.title, method.passes(cut.layer) - 1)
         attribution: Attribution
         references: ReferencesUsed | None = None
@@ -733,9 +737,29 @@ def _target(request: Request, probe: Probe) -> int:
     target, classes = request.target, len(probe.logits)
     if target is None:
         return int(probe.logits.argmax())
+    if isinstance(target, str):
+        return _class_called(target, request.backbone, probe.cut.backbone.labels)
     if not 0 <= target < classes:
         raise ExplorerError(f"{request.backbone} has no class {target}: its classes are 0 to {classes - 1}.")
     return target
+
+
+def _class_called(name: str, backbone: str, labels: Sequence[str]) -> int:
+    """The class of a name, whatever its case if none is written just so."""
+    found = [index for index, label in enumerate(labels) if label == name] or [
+        index for index, label in enumerate(labels) if label.casefold() == name.casefold()
+    ]
+    if not found:
+        raise UnknownClassError(
+            f"{backbone} knows no class called {name[:80]!r}: name another, or give an index from 0 to "
+            f"{len(labels) - 1}."
+        )
+    if len(found) > 1:
+        several = " and ".join(map(str, found))
+        raise UnknownClassError(
+            f"{backbone} has {len(found)} classes called {name[:80]!r}, {several}: give an index."
+        )
+    return found[0]
 
 
 def _preferred(indices: Tensor, library: Library, request: Request) -> tuple[Tensor, int]:

@@ -106,13 +106,13 @@ class Worker:
     next step.
 
     Args:
-        keep: how many finished jobs are remembered, with their results.
+        keep: how many finished jobs are remembered, with their results, beside those that somebody still shows.
         when_idle: called on the worker's thread when no job is left.
     """
 
     def __init__(self, name: str, keep: int = 256, when_idle: Callable[[], None] = lambda: None) -> None:
         self._jobs: dict[tuple[Hashable, ...], Job[Any]] = {}
-        self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(keep)
+        self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(keep, held=lambda job: job.wanted)
         self._queue: list[tuple[int, int, Job[Any]]] = []
         self._sequence = itertools.count()
         self._changed = threading.Condition()
@@ -147,7 +147,7 @@ class Worker:
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
         """Renews the waiter's leases on these jobs, and gives up its interest in all others."""
         with self._changed:
-            for job in self._jobs.values():
+            for job in (*self._jobs.values(), *self._finished):
                 if job.key in keys:
                     job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
                 else:

@@ -1,6 +1,5 @@
 """What a page asks for: pictures, predictions and explanations, each as a job that can be polled."""
 
-import hashlib
 import os
 from collections.abc import Callable, Hashable, Set
 from typing import Any, TypeVar
@@ -26,6 +25,8 @@ from explorer.compute.engine import (
     all_references,
 )
 from explorer.compute.jobs import BACKGROUND, FOLLOWING, INTERACTIVE, PROMPT, Job, Worker
+from explorer.compute.uploads import Upload, Uploads
+from explorer.edits import Box, Edit, edited
 from explorer.images import Picture
 from explorer.library import BUILT_IN, installed
 from explorer.metrics import Metric, Perturbation, Randomisation
@@ -44,6 +45,7 @@ class Service:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
+        self.uploads = Uploads()
         # One core is left to the page: with all of them in the pool, every small wait of torch is a long one.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         keep_freed_memory()
@@ -51,10 +53,16 @@ class Service:
         self._decoder = Worker("decoder", keep=32, when_idle=return_freed_memory)
         self._encoder = Worker("encoder", keep=_ENCODED, when_idle=return_freed_memory)
 
-    def upload(self, data: bytes, name: str, waiter: str) -> Job[Picture]:
+    def upload(self, upload: Upload, waiter: str) -> Job[Picture]:
         """The picture in an uploaded file."""
-        key = ("upload", hashlib.sha256(data).hexdigest(), name)
-        return self._decoder.submit(key, lambda _: images.decode(data, name), waiter)
+        key = ("upload", upload.digest, upload.name)
+        return self._decoder.submit(key, lambda _: images.decode(upload.data, upload.name), waiter)
+
+    def edited(self, picture: Picture, box: Box, edit: Edit, waiter: str) -> Job[Picture]:
+        """A picture with a part of it changed."""
+        return self._decoder.submit(
+            ("edited", picture.digest, box, edit), lambda _: edited(picture, box, edit), waiter
+        )
 
     def sample(self, identifier: str, waiter: str) -> Job[Picture]:
         """A sample photograph."""
@@ -64,6 +72,12 @@ class Service:
         """The cut points of a backbone, which is loaded for them."""
         return self._device.submit(
             ("layers", backbone), lambda job: self.engine.backbone(backbone, job).layers, waiter
+        )
+
+    def labels(self, backbone: str, waiter: str) -> Job[tuple[str, ...]]:
+        """The names of the classes of a backbone, which is loaded for them."""
+        return self._device.submit(
+            ("labels", backbone), lambda job: self.engine.backbone(backbone, job).labels, waiter
         )
 
     def undefined(self, backbone: str, layer: str | None, waiter: str) -> Job[dict[str, str]]:
@@ -123,8 +137,8 @@ class Service:
         return self._device.submit(key, lambda job: work(self.engine, job), waiter, priority=priority)
 
     def encode(self, key: tuple[Hashable, ...], work: Callable[[Job[T]], T], waiter: str) -> Job[T]:
-        """Files made of what is computed, beside all computing."""
-        return self._encoder.submit(key, work, waiter)
+        """Files made of what is computed, beside all computing; not given up when a busy browser asks late."""
+        return self._encoder.submit(key, work, waiter, priority=BACKGROUND)
 
     def encoded(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
         """A job of ``encode`` that is going on or still remembered."""

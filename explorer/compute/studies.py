@@ -38,7 +38,7 @@ class Contrasts:
 
     def __call__(self, gathered: Gathered, progress: Progress) -> Contrasted:
         probe, size = gathered.probe, gathered.method.size
-        scored = int(probe.logits.argmax()) if gathered.method.official else gathered.target
+        scored = gathered.method.scored(probe, gathered.target)
         gradient, indices = probe.gradient(scored), gathered.indices[:size]
         references = gathered.library.activations(indices).to(gradient)
         return Contrasted(
@@ -63,7 +63,7 @@ class Linearity:
 
     def __call__(self, gathered: Gathered, progress: Progress) -> Differences:
         probe, indices = gathered.probe, gathered.indices[: gathered.method.size]
-        scored = int(probe.logits.argmax()) if gathered.method.official else gathered.target
+        scored = gathered.method.scored(probe, gathered.target)
         progress.begin("Scoring the references")
 
         def activations(chosen: slice) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from explorer.backbones import Layer, Preprocessing, from_checkpoint
+from explorer.compute.engine import Prediction
 from explorer.images import Picture
 
 
@@ -46,9 +47,7 @@ def try_out(
     if picture is not None:
         image = backbone.preprocessing.tensor(picture)[None].to(backbone.device)
         with torch.inference_mode():
-            top = backbone(image)[0].softmax(0).topk(min(3, len(backbone.labels)))
-        best = tuple(
-            (backbone.labels[index], chance)
-            for chance, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        )
+            chances = backbone(image)[0].softmax(0).cpu()
+        says = Prediction(chances, backbone.labels, backbone.preprocessing.box(picture))
+        best = tuple((says.labels[index], float(chances[index])) for index in says.top(3))
     return Trial(backbone.labels, backbone.layers, backbone.preprocessing, best)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut
-from explorer.home import home
+from explorer.home import home, is_name
 from explorer.images import ImageError, Picture
 from explorer.library import store
 from explorer.library.records import records
@@ -67,7 +67,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", "".join(filter(str.isprintable, self.source))[:200])
-        if not store.is_name(self.name):
+        if not is_name(self.name):
             raise LibraryError(f"{self.name[:60]!r} cannot name a library: use 1 to 60 printable characters.")
         if min(self.per_class, self.size) < 0:
             raise LibraryError("The limits of a library cannot be negative: give 0 for no limit.")

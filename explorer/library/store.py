@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from explorer.backbones import Cut
-from explorer.home import home
+from explorer.home import home, is_name
 from explorer.library.shard import (
     File,
     LibraryError,
@@ -505,8 +505,3 @@ def refuse_own(name: str) -> None:
 def is_text(text: str) -> bool:
     """Whether an index can say so: printable, and short."""
     return text.isprintable() and len(text) <= _LONGEST
-
-
-def is_name(name: str) -> bool:
-    """Whether a library can be called so: 1 to 60 printable characters."""
-    return bool(name.strip()) and len(name) <= 60 and name.isprintable()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut, Layer
-from explorer.declaration import Declared
+from explorer.declaration import Declared, stated
 from explorer.errors import ExplorerError
 from explorer.probe import Probe, upsample
 
@@ -36,6 +36,10 @@ class Blank(StrEnum):
     )
 
 
+ANY_MAP = (Blank.OVERFLOW, Blank.SILENT, Blank.AGAINST, Blank.FLAT)
+"""Why the map of a method that looks at the network can be blank, whatever the method."""
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """What a method says of one picture and class.
@@ -59,7 +63,13 @@ class Attribution:
         return replace(self, **moved)
 
 
-Need = Literal["gradient", "reference library", "GAP + linear head"]
+Need = Literal[
+    "gradient",
+    "reference library",
+    "GAP + linear head",
+    "convolutional network",
+    "a rule for every operation on the way",
+]
 Family = Literal[
     "gradients",
     "masking",
@@ -77,7 +87,8 @@ class Method(Declared):
     """Base of all methods: a frozen dataclass of options whose call explains one class of one picture.
 
     ``cost`` says in words how many forward passes a map takes, ``good`` and ``bad`` in one sentence each what to
-    expect of it, ``on_linear_head`` with which methods it coincides where the logits are linear in the channel means.
+    expect of it, ``on_linear_head`` with which methods it coincides where the logits are linear in the channel means,
+    ``blanks`` every reason that its map can be blank for.
     """
 
     family: ClassVar[Family]
@@ -86,6 +97,12 @@ class Method(Declared):
     good: ClassVar[str]
     bad: ClassVar[str]
     on_linear_head: ClassVar[str | None] = None
+    blanks: ClassVar[tuple[Blank, ...]] = ANY_MAP
+
+    @classmethod
+    def definition(cls) -> str:
+        """The formula of its map, as its code says."""
+        return stated(cls.__call__)
 
     @classmethod
     def needs_references(cls) -> bool:
@@ -94,6 +111,11 @@ class Method(Declared):
     def passes(self, layer: Layer) -> int:
         """How many forward passes of the whole network a map at this layer takes, the first one included."""
         return 1
+
+    def refuse_undefined(self, cut: Cut) -> None:
+        """Raises UndefinedMethodError where there is no such map."""
+        if (reason := self.undefined(cut)) is not None:
+            raise UndefinedMethodError(reason)
 
     def undefined(self, cut: Cut) -> str | None:
         """Why there is no such map at this cut, in a sentence with a remedy; None where there is one."""

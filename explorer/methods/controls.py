@@ -40,6 +40,7 @@ class FakeCAM(Method):
     title = "Fake-CAM"
     paper = _POPPI
     family = "controls"
+    blanks = ()
     good = "Keeps the whole picture but one pixel: nearly perfect by average drop, so it unmasks that figure."
     bad = "Says nothing of where the network looked."
 
@@ -57,6 +58,7 @@ class Random(Method):
     title = "Random"
     paper = _SANITY
     family = "controls"
+    blanks = ()
     good = "Chance, at the grain of the layer: a method that does no better has found nothing."
     bad = "Says nothing of where the network looked."
 
@@ -76,6 +78,7 @@ class CentreGaussian(Method):
     title = "Centre Gaussian"
     paper = _CENTRE
     family = "controls"
+    blanks = ()
     good = "Photographers put the object in the middle: a method that does no better may only know that."
     bad = "Says nothing of where the network looked."
 
@@ -103,6 +106,7 @@ class Constant(Method):
     title = "Constant"
     paper = _POPPI
     family = "controls"
+    blanks = ()
     good = "Keeps the whole picture: the zero of every figure that compares with the picture itself."
     bad = "Says nothing of where the network looked."
 

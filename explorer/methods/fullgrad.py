@@ -26,7 +26,7 @@ class FullGrad(Method):
         "https://arxiv.org/abs/1905.00780",
     )
     family = "gradients"
-    needs = ("gradient",)
+    needs = ("gradient", "convolutional network")
     cost = "2 passes, one of them back to the input"
     good = (
         "Adds up what the input and every bias contribute: in ReLU networks nothing of the logit is left out."

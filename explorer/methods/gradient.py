@@ -7,7 +7,7 @@ from torch import Tensor
 
 from explorer.backbones import Cut, Layer
 from explorer.declaration import Paper, option
-from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
+from explorer.methods.base import ANY_MAP, Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.probe import Probe, upsample
 
 _ONE_MAP = (
@@ -214,6 +214,7 @@ class HiResCAM(Method):
     good = "Multiplies gradient and activation position by position: exact when one linear layer follows."
     bad = "Elsewhere the gradient's grain shows, and the map can be patchy."
     on_linear_head = _ONE_MAP
+    blanks = (*ANY_MAP, Blank.CANCELS)
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
         """relu(sum_k g_k (*) A_k).

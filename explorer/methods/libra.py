@@ -93,6 +93,7 @@ class LibraCAM(Method):
     )
     family = "references"
     needs = ("gradient", "reference library")
+    blanks = (Blank.ALIKE, Blank.UNDEFINED)
     cost = "1 pass and one for each reference"
     good = (
         "Averages the differences from confident pictures of other classes, so what they share is cut away."
@@ -121,7 +122,11 @@ class LibraCAM(Method):
     def __call__(
         self, probe: Probe, target: int, references: Tensor | None = None, pinned: int = 0
     ) -> LibraAttribution:
-        """Base maps, rejection by gain, plain average of what is kept.
+        """The plain average of the base maps n(sum_k g_k (A_k - R_k)), one for each reference R, that are kept.
+
+        A base map's gain is the target probability under it less that on the picture. If any gain is positive, the
+        positive ones not below their mean less one deviation are kept; else those above the mean of all plus one
+        deviation; if there is none, all.
 
         Args:
             pinned: so many of the first references are kept whatever their gain.
@@ -135,7 +140,7 @@ class LibraCAM(Method):
 
     def evidence(self, probe: Probe, target: int, references: Tensor) -> LibraEvidence:
         """The normalised base maps L_r = sum_k g_k (A_k - R_k) and their gains; one pass per reference."""
-        gradient = probe.gradient(int(probe.logits.argmax()) if self.official else target)
+        gradient = probe.gradient(self.scored(probe, target))
         at_picture = torch.einsum("khw,khw->hw", gradient, probe.activation)
         at_references = torch.einsum("khw,nkhw->nhw", gradient, references.to(gradient))
         signed = at_picture - at_references
@@ -147,6 +152,10 @@ class LibraCAM(Method):
         gains = probe.scores(base_maps, target) - probability
         gains[constant] = torch.nan
         return LibraEvidence(base_maps, signed, gains, float(probability))
+
+    def scored(self, probe: Probe, target: int) -> int:
+        """The class whose score is compared: the target, in the released code the predicted one."""
+        return int(probe.logits.argmax()) if self.official else target
 
     def combine(self, evidence: LibraEvidence, probe: Probe, pinned: int = 0) -> LibraAttribution:
         """The map of the first ``size`` references, ``pinned`` as in a call; costs no pass."""

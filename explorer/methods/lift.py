@@ -57,7 +57,7 @@ class LiftCAM(Method):
         "https://arxiv.org/abs/2102.05228",
     )
     family = "Shapley values"
-    needs = ("gradient",)
+    needs = ("gradient", "a rule for every operation on the way")
     good = (
         "Shares the whole score among the channels, nearly as Shapley values do, for the price of one pass."
     )
@@ -108,7 +108,7 @@ class LRPCAM(Method):
     title = "LRP-CAM"
     paper = LiftCAM.paper
     family = "relevance"
-    needs = ("gradient",)
+    needs = ("gradient", "a rule for every operation on the way")
     good = "Shares the logit itself among the channels, layer by layer, in proportion to what each adds."
     bad = "Where positive and negative parts cancel the shares grow out of bounds."
     on_linear_head = (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from explorer.backbones import Cut, Layer
-from explorer.declaration import Paper, option
+from explorer.declaration import Paper, option, stated
 from explorer.methods.base import Attribution, Method, from_signed, register, weighted_sum
 from explorer.probe import Probe, normalise, upsample
 
@@ -60,6 +60,10 @@ class _ChannelMasks(Method):
     @property
     def _rounds(self) -> int:
         return 1
+
+    @classmethod
+    def definition(cls) -> str:
+        return f"{super().definition()} w_k = {stated(cls._weights)}"
 
     def _weights(self, maps: Tensor, probe: Probe, target: int) -> Tensor:
         """The weights (M,) of channels (M, h, w)."""

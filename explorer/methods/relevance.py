@@ -7,7 +7,7 @@ from torch import Tensor
 
 from explorer.backbones import Cut, Layer
 from explorer.declaration import Paper, option
-from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
+from explorer.methods.base import ANY_MAP, Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.methods.lift import without_rule
 from explorer.probe import Probe, normalise, upsample
 from explorer.propagation import (
@@ -36,7 +36,7 @@ class RelevanceCAM(Method):
         "Lee_Relevance-CAM_Your_Model_Already_Knows_Where_To_Look_CVPR_2021_paper.html",
     )
     family = "relevance"
-    needs = ("gradient",)
+    needs = ("gradient", "a rule for every operation on the way")
     good = "Works at early layers, whose maps are sharper, where gradients are too noisy to weight channels."
     bad = "Negative weights are ignored on the way, and the lowest value counts as zero, so background may light up."
 
@@ -85,10 +85,11 @@ class AGF(Method):
         "https://arxiv.org/abs/2012.02166",
     )
     family = "relevance"
-    needs = ("gradient",)
+    needs = ("gradient", "a rule for every operation on the way")
     cost = "3 passes, and several times backward through every convolution larger than 1 x 1"
     good = "Follows the attribution down to the pixels, and so draws the object rather than a region."
     bad = "Follows edges that the class does not need, and the chosen layer makes no difference."
+    blanks = (*ANY_MAP, Blank.SATURATED)
 
     def passes(self, layer: Layer) -> int:
         return 3
@@ -104,7 +105,8 @@ class AGF(Method):
         )
 
     def __call__(self, probe: Probe, target: int, references: Tensor | None = None) -> Attribution:
-        """The attribution of the picture (H, W), summed over the three colours, without a ReLU."""
+        """The attribution of the picture (H, W) that is left when it is factorised layer by layer from the logits down
+        to the pixels, summed over the three colours, without a ReLU."""
 
         def run(image: Tensor, rules: Rules) -> Tensor:
             backbone = probe.cut.backbone

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from explorer.declaration import option
-from explorer.methods.base import Attribution, Blank, Method, from_signed, register, weighted_sum
+from explorer.methods.base import ANY_MAP, Attribution, Blank, Method, from_signed, register, weighted_sum
 from explorer.methods.lift import LiftCAM
 from explorer.methods.masking import ONE_SHARE, strongest
 from explorer.probe import Probe
@@ -125,6 +125,7 @@ class LIMECAM(Method):
     cost = "1 pass, and the head once for each channel"
     good = "Fits one linear model to random subsets of the channels: the head only, whatever it is."
     bad = "With no more samples than channels the fit is underdetermined, and the penalty sets most weights to zero."
+    blanks = (*ANY_MAP, Blank.PENALISED)
 
     samples: int = option(
         0,

@@ -8,7 +8,7 @@ from explorer.declaration import Paper
 from explorer.metrics.agreement import correlation
 from explorer.metrics.base import Metric, register
 from explorer.metrics.examined import Examined
-from explorer.metrics.masked import average_drop, fill_option
+from explorer.metrics.masked import MEAN_OR_BLACK, average_drop, fill_option
 from explorer.metrics.perturbation import Fill, Kept, Perturbation
 
 POPPI = Paper(
@@ -45,6 +45,8 @@ class Coherency(Metric):
     cost = "what the method costs, once more"
     good = "Rewards methods that find the same on the masked picture."
     bad = "A map that looks at no network is perfectly coherent."
+    removed = MEAN_OR_BLACK
+    quirk = "The released code explains the predicted class again whichever is asked, and gives NaN for a constant map."
 
     fill: Fill = fill_option()
 
@@ -68,6 +70,7 @@ class Complexity(Metric):
     cost = "none"
     good = "Rewards small maps."
     bad = "An empty map wins it."
+    quirk = "The JAFAR paper counts the pixels above 0 instead."
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """The mean of the map"""
@@ -86,6 +89,11 @@ class ADCC(Metric):
     cost = "1 pass and what the method costs, once more"
     good = "One figure that neither an empty nor a full map wins."
     bad = "Spread maps lose by complexity what they gain by a small drop; a centred blob does well."
+    removed = MEAN_OR_BLACK
+    quirk = (
+        "The released code takes the largest probability whatever class is asked, and fails where the drop is 1; "
+        "pytorch-grad-cam's ARCC is another figure, with ROAD in the place of the drop."
+    )
 
     fill: Fill = fill_option()
 

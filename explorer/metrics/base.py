@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from explorer.declaration import Declared
+from explorer.declaration import Declared, stated
 from explorer.errors import ExplorerError
 from explorer.metrics.examined import Examined
 from explorer.metrics.perturbation import Perturbation
@@ -19,7 +19,8 @@ class Metric(Declared):
     """Base of all metrics: a frozen dataclass of options whose call measures one map.
 
     ``better`` says which way is good, None where neither is; ``low`` and ``high`` bound the value, None for no bound.
-    ``cost`` says in words how many forward passes a map takes, ``good`` what the metric rewards, ``bad`` what fools it.
+    ``cost`` says in words how many forward passes a map takes, ``good`` what the metric rewards, ``bad`` what fools it,
+    ``removed`` what a masked pixel becomes, None where none is masked, ``quirk`` where published codes differ.
     Over a data set the values of all pictures are averaged.
     """
 
@@ -32,6 +33,8 @@ class Metric(Declared):
     cost: ClassVar[str] = "1 pass"
     good: ClassVar[str]
     bad: ClassVar[str]
+    removed: ClassVar[str | None] = None
+    quirk: ClassVar[str | None] = None
 
     def perturbations(self, pixels: int) -> tuple[Perturbation, ...]:
         """The pictures to be scored for a map of so many pixels."""
@@ -55,7 +58,7 @@ class Metric(Declared):
     @classmethod
     def definition(cls) -> str:
         """What it measures, as its code says."""
-        return " ".join((cls.value.__doc__ or "").split())
+        return stated(cls.value)
 
     def describe(self) -> str:
         """With which options it measures, in words."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from explorer.declaration import Paper, option
 from explorer.metrics.base import Metric, register
 from explorer.metrics.examined import Examined
+from explorer.metrics.masked import MEAN
 
 
 @register
@@ -29,6 +30,7 @@ class Infidelity(Metric):
     cost = "a pass for each square, and one"
     good = "Rewards maps whose sum over a removed square tells by how much the probability falls, at the best scale."
     bad = "A map in [0, 1] cannot say that a removal helps."
+    removed = MEAN
 
     squares: int = option(
         50,

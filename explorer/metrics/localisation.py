@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.declaration import Paper, option
+from explorer.declaration import Paper, option, stated
 from explorer.metrics.base import Metric, register
 from explorer.metrics.examined import Examined, Objects
 from explorer.metrics.masked import OPTI_CAM
@@ -31,7 +31,7 @@ class _Localisation(Metric):
 
     @classmethod
     def definition(cls) -> str:
-        return " ".join((cls.located.__doc__ or "").split())
+        return stated(cls.located)
 
 
 @register

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from explorer.calibration import PAPER_LEVELS, ROUNDING
-from explorer.declaration import Paper, option
+from explorer.declaration import Paper, option, stated
 from explorer.metrics.base import Metric, area, register
 from explorer.metrics.examined import Examined
 from explorer.metrics.perturbation import Fill, Kept, Perturbation, Removed
@@ -43,6 +43,11 @@ LIBRA_CAM = Paper(
     2022,
     "https://doi.org/10.24963/ijcai.2022/442",
 )
+MEAN = "the mean colour, which is zero in normalised space"
+MEAN_OR_BLACK = f"{MEAN}, or black (`fill`)"
+_OF_THE_CORRECT = (
+    "The released evaluation code counts only pictures whose class is predicted right; here all count."
+)
 _CUT = {"soft": 0, "top half": 50}
 
 
@@ -62,6 +67,7 @@ class _Masked(Metric):
     """Of the picture multiplied by the map."""
 
     kind = "masked probability"
+    removed = MEAN_OR_BLACK
 
     fill: Fill = fill_option()
     mask: str = option(
@@ -84,7 +90,7 @@ class _Masked(Metric):
 
     @classmethod
     def definition(cls) -> str:
-        return cls.compared.__doc__ or ""
+        return stated(cls.compared)
 
 
 def average_drop(p: float, o: float) -> float:
@@ -102,6 +108,7 @@ class AverageDrop(_Masked):
     better = "lower"
     good = "Rewards maps that keep what the class needs."
     bad = "A map that keeps everything has a drop near zero: Fake-CAM wins it."
+    quirk = "pytorch-grad-cam does not divide by p, and takes the logit; torch-cam leaves undefined maps out."
 
     def compared(self, p: float, o: float) -> float:
         """relu(p - o) / p; 0 where p is 0"""
@@ -118,6 +125,7 @@ class AverageIncrease(_Masked):
     better = "higher"
     good = "Counts the pictures on which the masked picture is more probable than the whole one."
     bad = "Says nothing of how much: Fake-CAM reaches nearly half."
+    quirk = "The paper asks for p < o; a millionth keeps rounding from counting."
 
     def compared(self, p: float, o: float) -> float:
         """1 if o > p by more than a millionth, else 0"""
@@ -150,6 +158,7 @@ class ProbabilityIncrease(_Masked):
     better = "higher"
     good = "As average gain, not divided: in probability."
     bad = "Small where the picture is already certain."
+    quirk = _OF_THE_CORRECT
 
     def compared(self, p: float, o: float) -> float:
         """relu(o - p)"""
@@ -166,6 +175,7 @@ class ProbabilityDrop(_Masked):
     better = "lower"
     good = "As average drop, not divided: in probability."
     bad = "Fake-CAM wins it."
+    quirk = _OF_THE_CORRECT
 
     def compared(self, p: float, o: float) -> float:
         """relu(p - o)"""
@@ -182,6 +192,7 @@ class IncreaseRate(AverageIncrease):
     better = "higher"
     good = "The same count as average increase, under Libra-CAM's name."
     bad = "Says nothing of how much."
+    quirk = _OF_THE_CORRECT
 
 
 @register
@@ -194,6 +205,7 @@ class DropRate(_Masked):
     better = "lower"
     good = "Counts the pictures on which the masked picture is less probable; ties count in neither rate."
     bad = "Says nothing of how much."
+    quirk = _OF_THE_CORRECT
 
     def compared(self, p: float, o: float) -> float:
         """1 if o < p by more than a millionth, else 0"""
@@ -251,6 +263,7 @@ class CalibrationArea(Metric):
     cost = "10 passes, which the calibration makes anyway"
     good = "Rewards maps whose masked picture stays probable whichever part of the map is cut."
     bad = "It is not the AUC of Libra-CAM's table, whose definition is not published: do not compare the two."
+    removed = MEAN
 
     def perturbations(self, pixels: int) -> tuple[Perturbation, ...]:
         return tuple(Kept(level) for level in PAPER_LEVELS)

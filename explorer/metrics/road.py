@@ -113,6 +113,7 @@ class ROAD(Metric):
     cost = "10 passes, and about a second of linear algebra"
     good = "Removed pixels are imputed from their neighbours, so that no hole gives the mask away."
     bad = "Only the order counts; a smooth object can be imputed from its rim."
+    removed = "the weighted mean of its neighbours, with a little noise"
 
     seed: int = option(0, "Of the noise on imputed pixels.", label="seed", source="here", low=0, high=9999)
 

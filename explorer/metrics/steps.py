@@ -53,6 +53,8 @@ class Insertion(Steps):
     better = "higher"
     good = "Rewards maps whose highest values alone bring the class back."
     bad = "Depends on the order only, and on what the pixels are inserted into."
+    removed = "the picture blurred, the mean colour or black (`start`)"
+    quirk = "torch-cam inserts into zeros, the mean colour, unless it is told otherwise, and takes 20 steps."
 
     start: Fill = option(
         "blur",
@@ -76,6 +78,8 @@ class Deletion(Steps):
     better = "lower"
     good = "Rewards maps without whose highest values the class is lost."
     bad = "Few pixels scattered over the object break a network, so maps of single pixels do well."
+    removed = "the mean colour, black or the picture blurred (`hole`)"
+    quirk = "RISE's code deletes to zero in normalised space, the mean colour; torch-cam takes 20 steps."
 
     hole: Fill = option(
         "mean",

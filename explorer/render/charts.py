@@ -82,8 +82,10 @@ def calibration_chart(
         )
         if curve.released is not None:
             traces.append(_released(curve, curve.released, colour))
-        if all(trace["name"] != "whole picture" or trace["y"][0] != curve.whole for trace in traces):
-            traces.append(_level(curve.whole))
+    wholes = {curve.whole: PALETTE[place % len(PALETTE)] for place, curve in reversed([*enumerate(curves)])}
+    if len(wholes) == 1:
+        wholes = dict.fromkeys(wholes, GREY)
+    traces += [_level(whole, colour, named=not place) for place, (whole, colour) in enumerate(wholes.items())]
     return {
         "data": traces,
         "layout": {
@@ -116,14 +118,16 @@ def _mark(x: float) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
-def _level(value: float) -> dict[str, Any]:
+def _level(value: float, colour: str, *, named: bool) -> dict[str, Any]:
+    """The probability on the whole picture, in the colour of its curve where there are several."""
     return {
         "type": "scatter",
         "mode": "lines",
         "name": "whole picture",
         "x": [0, 100],
         "y": [value, value],
-        "line": {"color": GREY, "width": 1},
+        "line": {"color": colour, "width": 1},
+        "showlegend": named,
         "hoverinfo": "skip",
     }
 

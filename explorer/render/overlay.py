@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from explorer.images import Picture
-from explorer.render.colour import colour_table, diverging_table
+from explorer.render.colour import colour_table, diverging_levels, diverging_table
 
 Box = tuple[float, float, float, float]
 
@@ -58,11 +58,9 @@ def difference(
 
     That difference has the full colour: orange where the first map is higher, blue where the other is.
     """
-    signed = one - other
-    reach = float(np.abs(signed).max())
-    colours = diverging_table()[np.rint(127 * (1 + signed / (reach or 1))).astype(np.uint8)]
+    levels, reach = diverging_levels(one - other)
     grey = picture.image.convert("L").convert("RGB")
-    return Image.blend(grey, Image.fromarray(colours), 0.7), reach
+    return Image.blend(grey, Image.fromarray(diverging_table()[levels]), 0.7), reach
 
 
 def jpeg(image: Image.Image, longest: int) -> bytes:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -32,7 +32,13 @@ _TALLEST = 1.5  # widths, of a cell
 _SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "explorer"}
 _DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
-Row = tuple[Picture, Sequence[Explanation]]
+
+class Row(NamedTuple):
+    """Maps of one picture, each with the title of its column; ``title`` is what they share beside it, if anything."""
+
+    picture: Picture
+    title: str
+    maps: Sequence[tuple[str, Explanation]]
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,18 @@ class Layout:
 
 
 def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
-    """A row for each picture, a column for each method, in the order in which they first occur.
+    """A column for each title, in the order in which they first occur; the photograph in the first of its rows.
 
     Every picture stands in whole pixels of the figure, so that none is resampled twice.
 
     Raises:
         ExplorerError: too many columns for the width, or over 50 million pixels.
     """
-    titles = {e.request.method.name: e.request.method.title for _, shown in rows for e in shown}
-    columns = ({"": "Photograph"} if layout.photograph else {}) | titles
+    titles = dict.fromkeys(title for row in rows for title, _ in row.maps)
+    columns = ["", *titles] if layout.photograph else [*titles]
     dpi = layout.dpi
     gap, width = round(dpi * _GAP), round(dpi * layout.width)
-    left = round(dpi * (_LINE * (3 if layout.classes else 1) + 2 * _GAP))
+    left = round(dpi * (_LINE * (1 + any(row.title for row in rows) + 2 * layout.classes) + 2 * _GAP))
     right = round(dpi * (_BAR + 4 * _LETTER + _GAP)) if layout.bar else 0
     cell = (width - left - right) // len(columns) - gap
     if cell < dpi * _NARROWEST:
@@ -76,23 +82,25 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
             f"{len(columns)} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer "
             "methods."
         )
-    sizes = [_size(picture, cell) for picture, _ in rows]
-    wrapped = [textwrap.wrap(title, _letters(cell, dpi)) for title in columns.values()]
+    sizes = [_size(row.picture, cell) for row in rows]
+    wrapped = [textwrap.wrap(title or "Photograph", _letters(cell, dpi)) for title in columns]
     top = round(dpi * (_LINE * max(map(len, wrapped)) + _GAP))
     sheet = _Sheet(width, top + sum(tall + gap for _, tall in sizes), dpi)
     places = {name: left + position * (cell + gap) for position, name in enumerate(columns)}
     for place, lines in zip(places.values(), wrapped, strict=True):
         sheet.write(place + cell / 2, top - gap, "\n".join(lines), ha="center", va="bottom")
     upper = top
-    for (picture, shown), (wide, tall) in zip(rows, sizes, strict=True):
+    former = None
+    for (picture, title, shown), (wide, tall) in zip(rows, sizes, strict=True):
         inset, middle = (cell - wide) // 2, upper + tall / 2
-        lines = [picture.name, *(_classes(shown) if layout.classes else ())]
+        lines = [picture.name, *([title] if title else ()), *(_classes(shown) if layout.classes else ())]
         label = "\n".join(_shortened(line, _letters(tall, dpi)) for line in lines)
         sheet.write(left - 2 * gap, middle, label, rotation=90, ha="right", va="center")
-        if layout.photograph:
+        if layout.photograph and picture is not former:
             sheet.place(picture.image, (places[""] + inset, upper, wide, tall))
-        for explanation in shown:
-            place = places[explanation.request.method.name]
+        former = picture
+        for column, explanation in shown:
+            place = places[column]
             if explanation.attribution.blank is not None:
                 sheet.write(place + cell / 2, middle, "blank", ha="center", va="center", color="#555555")
             else:
@@ -182,10 +190,10 @@ def _overlay(picture: Picture, explanation: Explanation, layout: Layout) -> Imag
     return overlay(picture, saliency, explanation.box, layout.colour_map, layout.opacity)
 
 
-def _classes(shown: Sequence[Explanation]) -> list[str]:
-    """The class that the maps of a picture explain, and below it its probability."""
-    found = {e.target: (e.label, f"{e.probability:.1%}") for e in shown}
-    return [", ".join(texts) for texts in zip(*found.values(), strict=True)]
+def _classes(shown: Sequence[tuple[str, Explanation]]) -> list[str]:
+    """The classes that maps explain, and below them their probabilities."""
+    found = dict.fromkeys((e.label, f"{e.probability:.1%}") for _, e in shown)
+    return [", ".join(dict.fromkeys(label for label, _ in found)), ", ".join(chance for _, chance in found)]
 
 
 def _letters(pixels: int, dpi: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explorer.render.colour import colour_table, diverging_table
+from explorer.render.colour import colour_table, diverging_levels, diverging_table
 from explorer.render.overlay import jpeg
 
 
@@ -12,8 +12,7 @@ def shades(values: NDArray[np.float32], *, signed: bool = False) -> NDArray[np.u
     """The colours (h, w, 3) of a tensor (h, w): from its lowest to its highest value, or where the sign counts from
     blue over white at zero to orange."""
     if signed:
-        reach = float(np.abs(values).max()) or 1.0
-        return diverging_table()[np.rint(127 * (1 + values / reach)).astype(np.uint8)]
+        return diverging_table()[diverging_levels(values)[0]]
     low, high = float(values.min()), float(values.max())
     return colour_table("inferno")[np.rint(255 * (values - low) / ((high - low) or 1)).astype(np.uint8)]
 

@@ -1,60 +1,121 @@
 """What a page waits for: every chosen picture with its prediction and its explanations, asked for as jobs."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
 
 from explorer.backbones import Layer
-from explorer.compute import Explanation, Job, Prediction, State
-from explorer.images import SAMPLES, Picture
+from explorer.compute import Explanation, Job, Prediction, Request, State
+from explorer.images import Picture
 from explorer.methods import Method
 from explorer.methods.libra import LibraCAM
-from explorer.ui.sidebar import Choice
+from explorer.ui.columns import Column, of_methods, with_method
+from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
-from explorer.ui.view import view, whole
+from explorer.ui.view import known, picture_key, whole
+from explorer.ui.what_if import changed
 
 _PATIENCE = 0.12
 PREDICTED = -1
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A map of the wall and the last one in its place; ``name``, ``title`` and ``detail`` are its column's."""
+
+    name: str
+    title: str
+    detail: str | None
+    request: Request
+    job: Job[Explanation]
+    former: Explanation | None
+
+    @property
+    def method(self) -> Method:
+        return self.request.method
+
+    @property
+    def place(self) -> str:
+        """What tells it from the other maps of its method on its picture; nothing where the columns are methods."""
+        return "" if self.name == self.method.name else self.name
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """The map, calibrated or not, or the former one."""
+        return self.job.result or self.former
+
+    @property
+    def usable(self) -> Explanation | None:
+        """The same, unless it is blank."""
+        made = self.explanation
+        return made if made and made.attribution.blank is None else None
+
+
+@dataclass(frozen=True)
 class Row:
-    """A picture with what is known of it so far; ``target`` is the class to explain, None for the predicted one."""
+    """A picture with what is known of it so far; ``target`` is the class to explain, None for the predicted one.
+
+    Args:
+        title: the method of all its cells, where the columns are something else.
+        shown: whether it is on the page of the wall that is looked at.
+        before: what was said of the picture before a part of it was changed, if it was.
+    """
 
     picture: Picture
     prediction: Prediction
     target: int | None
-    cells: tuple[tuple[Method, Job[Explanation], Explanation | None], ...]
+    cells: tuple[Cell, ...]
+    title: str = ""
+    shown: bool = True
+    before: Prediction | None = None
 
     @property
     def explanations(self) -> list[Explanation]:
-        """The usable maps that are there, calibrated or not."""
-        found = [job.result or former for _, job, former in self.cells]
-        return [explanation for explanation in found if explanation and explanation.attribution.blank is None]
+        """The usable maps."""
+        return [cell.usable for cell in self.cells if cell.usable]
+
+
+def titled(rows: Sequence[Row]) -> dict[str, Cell]:
+    """The cells of the rows of one picture, by what tells them apart."""
+    several = len(rows) > 1
+    return {
+        f"{row.title}, {cell.title}" if several else cell.title: cell for row in rows for cell in row.cells
+    }
 
 
 @dataclass
 class Board:
     """All rows that can be drawn, and the jobs behind them, each as it was when it was looked at.
 
-    ``passes`` is about how many forward passes of ``backbone`` an explanation takes.
+    ``passes`` is about how many forward passes of ``backbone`` an explanation takes; ``unseen`` are the jobs of what is
+    not drawn.
     """
 
     rows: list[Row] = field(default_factory=list)
     jobs: dict[Job[Any], tuple[bool, Any]] = field(default_factory=dict)
+    unseen: set[Job[Any]] = field(default_factory=set)
     passes: dict[Job[Any], int] = field(default_factory=dict)
     backbone: str = ""
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
+
+    @property
+    def shown(self) -> list[Row]:
+        return [row for row in self.rows if row.shown]
 
     def ask(self, job: Job[Any]) -> Job[Any]:
         """Takes a job in, and gives it a moment if there is one left."""
         job.wait_for_result(max(0.0, self.deadline - time.monotonic()))
         return self.watch(job)
 
-    def watch(self, job: Job[Any]) -> Job[Any]:
+    def watch(self, job: Job[Any], *, seen: bool = True) -> Job[Any]:
         """Takes a job in as it is."""
+        if not seen and job not in self.jobs:
+            self.unseen.add(job)
+        elif seen:
+            self.unseen.discard(job)
         self.jobs[job] = (job.settled, job.result)
         return job
 
@@ -65,10 +126,12 @@ class Board:
 
     @property
     def outdated(self) -> bool:
-        """Whether any job has come further than what is drawn of it."""
-        return any(
-            job.settled != settled or job.result is not result for job, (settled, result) in self.jobs.items()
+        """Whether any job that is seen has come further than what is drawn of it, or all have come to their end."""
+        further = any(
+            job not in self.unseen and (job.settled != settled or job.result is not result)
+            for job, (settled, result) in self.jobs.items()
         )
+        return further or (self.pending and all(job.settled for job in self.jobs))
 
     @property
     def passes_left(self) -> int:
@@ -82,33 +145,62 @@ class Board:
         return next((job for job in unsettled if job.state is State.RUNNING), next(iter(unsettled), None))
 
 
-def ask(choice: Choice) -> Board:
+@dataclass(frozen=True)
+class Page:
+    """Which pictures of the wall are drawn: so many, from the one of this number, counted from 0, on."""
+
+    first: int
+    pictures: int
+
+    def __contains__(self, position: int) -> bool:
+        return self.first <= position < self.first + self.pictures
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """What hangs on the wall.
+
+    Args:
+        columns: none stands for the methods; a job, what has to be done before they are known.
+        page: what is drawn; the rest is asked for after that.
+        changes: whether pictures that the visitor has changed a part of hang below them.
+    """
+
+    columns: Sequence[Column] | Job[Any] = ()
+    page: Page = Page(0, 10_000)
+    changes: bool = False
+
+
+def ask(choice: Choice, hanging: Hanging) -> Board:
     """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
     board = Board(backbone=choice.request.backbone)
     layers = board.ask(choice.layers())
-    pictures: dict[str, Picture] = {}
-    for job in map(board.ask, choice.pictures()):
+    places: dict[str, tuple[int, Picture]] = {}
+    for position, job in enumerate(map(board.ask, choice.pictures())):
         if job.result is not None:
-            pictures.setdefault(job.result.digest, job.result)
+            places.setdefault(job.result.digest, (position, job.result))
+    if isinstance(hanging.columns, Job):
+        board.watch(hanging.columns)
+        return board
     if layers.result is None:
         return board
     if choice.undefined is not None:
         board.watch(choice.undefined)
     backbone = choice.request.backbone
-    asked = [service().prediction(picture, backbone, waiter()) for picture in pictures.values()]
+    asked = [service().prediction(picture, backbone, waiter()) for _, picture in places.values()]
     predictions = [board.ask(job) for job in asked]
-    for picture, job in zip(pictures.values(), predictions, strict=True):
-        if job.result is not None:
-            layer = next(
-                (one for one in layers.result if one.name == choice.request.layer), layers.result[-1]
-            )
-            board.rows.append(_ask_row(board, picture, job.result, choice, layer))
+    layer = layer_called(layers.result, choice.request.layer)
+    found = [
+        (position, picture, job.result)
+        for (position, picture), job in zip(places.values(), predictions, strict=True)
+        if job.result is not None
+    ]
+    rows: dict[int, list[Row]] = {}
+    for position, picture, prediction in sorted(found, key=lambda one: one[0] not in hanging.page):
+        wall = _Wall(board, choice, hanging.columns, layer, position in hanging.page, hanging.changes)
+        rows[position] = wall.of(picture, prediction)
+    board.rows = [row for position in sorted(rows) for row in rows[position]]
     return board
-
-
-def picture_key(kind: str, picture: Picture) -> str:
-    """The key in the view of something chosen for one picture: a sample by its name, so that a link can restore it."""
-    return f"{kind}.{picture.name if picture.name in SAMPLES else picture.digest[:12]}"
 
 
 def target_key(picture: Picture) -> str:
@@ -119,31 +211,88 @@ def target_key(picture: Picture) -> str:
 def measure_rest(board: Board, row: Row) -> int:
     """Measures the references of a Libra-CAM map that are not in use, behind all other work, so that the library
     size can change at once. Returns how many are left."""
-    for method, job, _ in row.cells:
-        if isinstance(method, LibraCAM) and job.state is State.DONE and job.result and job.result.references:
-            used = job.result.references
-            rest = board.watch(service().measurement(row.picture, job.result.request, waiter()))
-            return 0 if rest.state is State.DONE else used.available - used.measured
+    for cell in row.cells:
+        made = cell.job.result
+        if isinstance(cell.method, LibraCAM) and cell.job.state is State.DONE and made and made.references:
+            rest = board.watch(service().measurement(row.picture, made.request, waiter()))
+            return 0 if rest.state is State.DONE else made.references.available - made.references.measured
     return 0
 
 
-def _ask_row(board: Board, picture: Picture, prediction: Prediction, choice: Choice, layer: Layer) -> Row:
-    key = target_key(picture)
-    kept = view().seed(key, PREDICTED, whole(0, len(prediction.labels) - 1))
-    # The widget is drawn after this; what it has just been set to is known already.
-    target = st.session_state.get(f"widget {key}", kept)
-    wanted = None if target == PREDICTED else target
-    former: dict[tuple[str, str], Any] = st.session_state.setdefault("former", {})
-    cells = []
-    for method in choice.methods:
-        request = replace(choice.request, method=method, target=wanted)
-        if not method.needs_references():
-            request = replace(request, pinned=(), excluded=())
-        job = board.ask(service().explanation(picture, request, waiter()))
-        board.passes[job] = method.passes(layer) + len(request.levels)
-        cell = (picture.digest, method.name)
-        last = service().remembered(picture, former[cell]) if cell in former else None
+@dataclass(frozen=True)
+class _Wall:
+    """Asks for the rows of a picture; ``layer`` is that of the choice."""
+
+    board: Board
+    choice: Choice
+    columns: Sequence[Column]
+    layer: Layer
+    seen: bool
+    changes: bool
+
+    def of(self, picture: Picture, prediction: Prediction) -> list[Row]:
+        """The rows of a picture, and of what the visitor has made of it, which explain the same classes."""
+        classes = range(len(prediction.labels))
+        chosen = known(target_key(picture), PREDICTED, whole(0, classes[-1]))
+        target = chosen if chosen in classes else None
+        rows = self._rows(picture, prediction, target)
+        made = self.board.ask(job) if self.changes and (job := changed(picture)) else None
+        if made is not None and made.result is not None:
+            now = self.board.ask(service().prediction(made.result, self.choice.request.backbone, waiter()))
+            if now.result is not None:
+                rows += self._rows(made.result, now.result, target, _Before(picture, prediction))
+        return rows
+
+    def _rows(
+        self, picture: Picture, prediction: Prediction, target: int | None, before: "_Before | None" = None
+    ) -> list[Row]:
+        base = replace(self.choice.request, target=target)
+        lines = [(method.title, self.columns, with_method(method, base)) for method in self.choice.methods]
+        if not self.columns:
+            lines = [("", of_methods(self.choice), base)]
+        return [
+            Row(
+                picture,
+                prediction,
+                target,
+                tuple(
+                    self._cell(picture, column, self._request(column, request, prediction, before))
+                    for column in across
+                ),
+                title,
+                self.seen,
+                before.prediction if before else None,
+            )
+            for title, across, request in lines
+        ]
+
+    def _request(
+        self, column: Column, request: Request, prediction: Prediction, before: "_Before | None"
+    ) -> Request:
+        """What a cell asks for; of a changed picture the class that the network of the column sees in the original."""
+        wanted = column.change(request, before.prediction if before else prediction)
+        if before is None or wanted.target is not None:
+            return wanted
+        if wanted.backbone == self.choice.request.backbone:
+            return replace(wanted, target=before.prediction.top(1)[0])
+        there = self.board.ask(service().prediction(before.picture, wanted.backbone, waiter()))
+        return replace(wanted, target=there.result.top(1)[0]) if there.result else wanted
+
+    def _cell(self, picture: Picture, column: Column, request: Request) -> Cell:
+        former: dict[tuple[str, str, str], Any] = st.session_state.setdefault("former", {})
+        job = service().explanation(picture, request, waiter())
+        job = self.board.ask(job) if self.seen else self.board.watch(job, seen=False)
+        self.board.passes[job] = request.method.passes(self.layer) + len(request.levels)
+        place = (picture.digest, request.method.name, column.name)
+        last = service().remembered(picture, former[place]) if place in former else None
         if job.state is State.DONE:
-            former[cell] = request
-        cells.append((method, job, last))
-    return Row(picture, prediction, wanted, tuple(cells))
+            former[place] = request
+        return Cell(column.name, column.title, column.detail, request, job, last)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """A picture before a part of it was changed."""
+
+    picture: Picture
+    prediction: Prediction

@@ -29,7 +29,7 @@ from explorer.ui.lasting import busy, start, start_and_stop
 from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, selected, toggled, whole
+from explorer.ui.view import counted, selected, toggled
 
 LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES = "textures"
@@ -159,18 +159,7 @@ def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
 
 
 def _number(key: str, default: int, high: int, label: str, about: str) -> int:
-    value: int = bound(
-        st.number_input,
-        key,
-        default,
-        whole(0, high),
-        label=label,
-        min_value=0,
-        max_value=high,
-        step=1,
-        help=about,
-    )
-    return value
+    return counted(st.number_input, key, default, 0, high, label=label, step=1, help=about)
 
 
 def _build(

@@ -1,32 +1,43 @@
 """The browser canvas: photographs, maps and the look they share, drawn without server round trips.
 
-A photograph is sent once as JPEG and a map once as 8-bit values; `canvas.js` colours, blends and cuts them.
+A photograph is sent once as JPEG and a map once as 8-bit values; `map.js` colours, blends and cuts them.
 Every photograph and every map is its own component instance, so one that has not changed is not sent again.
 Python hears only of a look that the user has settled on.
 """
 
 import base64
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import streamlit as st
 
-from explorer.render.colour import COLOUR_MAPS, colour_table
+from explorer.render.colour import COLOUR_MAPS, colour_table, diverging_levels, diverging_table
 
-VIEWS = {"overlay": "Overlay", "heat": "Heat map", "cut": "At the cut", "outline": "Outline"}
+VIEWS = {
+    "overlay": "Overlay",
+    "wipe": "Wipe",
+    "heat": "Heat map",
+    "signed": "Signed",
+    "cut": "At the cut",
+    "outline": "Outline",
+}
 Crop = tuple[float, float, float, float]
 """Left, top, right and bottom of the model's view, in fractions of the picture; may pass 0..1 a little."""
 
 _PERCENTAGES = {str(percentage): percentage for percentage in range(101)}
+_HIGHEST = 420  # pixels, of a picture; canvas.css says so too
 _HERE = Path(__file__).parent
+_SCRIPTS = ("element", "picture", "levels", "map", "box", "look", "canvas")
 _canvas = st.components.v2.component(
     "cam_explorer_canvas",
     css=(_HERE / "canvas.css").read_text("utf-8"),
-    js=(_HERE / "canvas.js").read_text("utf-8"),
+    js="".join((_HERE / f"{name}.js").read_text("utf-8") for name in _SCRIPTS),
 )
 
 
@@ -73,7 +84,14 @@ def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:
     look = Look.parse(settled) if isinstance(settled, Mapping) else look
     _canvas(
         key=key,
-        data={"kind": "look", "key": key, "look": asdict(look), "views": VIEWS, "tables": _encoded_tables()},
+        data={
+            "kind": "look",
+            "key": key,
+            "look": asdict(look),
+            "views": VIEWS,
+            "tables": _encoded_tables(),
+            "diverging": _base64(diverging_table().tobytes()),
+        },
         on_look_change=on_change,
     )
     return look
@@ -84,6 +102,7 @@ def photo(identifier: str, jpeg: bytes, width: int, height: int, crop: Crop, alt
 
     `width` and `height` are the picture's size in pixels; `jpeg` may hold a smaller version of it.
     """
+    _keep_room(key, width / height)
     _canvas(
         key=key,
         data={
@@ -109,6 +128,8 @@ def map_cell(
     key: str,
     dimmed: bool = False,
     view: str | None = None,
+    curve: Sequence[tuple[float, float]] = (),
+    signed: np.ndarray | None = None,
 ) -> None:
     """Draw a map on the photograph published as `photo`, whichever of the two arrives first.
 
@@ -117,10 +138,15 @@ def map_cell(
     `fill` is the colour (R, G, B in 0..255) that stands for removed pixels.
     `dimmed` marks the map as an earlier result, to be replaced soon.
     `view` fixes one of `VIEWS` for this map, whatever the look says.
+    `curve` holds (percentage of the area removed, probability of the class) in ascending order, for the readout.
+    `signed` is (h, w), of any range and no larger than `saliency`: what the view "signed" shows, enlarged. It is to be
+    sent while the look says so; until it comes the map is shown dimmed.
     """
-    if saliency.ndim != 2 or not np.isfinite(saliency).all():
-        raise ValueError(f"a map must be two-dimensional and finite, got shape {saliency.shape}")
+    for values in (saliency, signed):
+        if values is not None and (values.ndim != 2 or not np.isfinite(values).all()):
+            raise ValueError(f"a map must be two-dimensional and finite, got shape {values.shape}")
     height, width = saliency.shape
+    _keep_room(key, width * (crop[3] - crop[1]) / (height * (crop[2] - crop[0])))
     _canvas(
         key=key,
         data={
@@ -136,8 +162,17 @@ def map_cell(
             "alt": alt,
             "dimmed": dimmed,
             "view": view,
+            "curve": list(curve),
+            "signed": None if signed is None else _signed(signed, width, height),
         },
     )
+
+
+def _signed(values: np.ndarray, width: int, height: int) -> dict[str, Any]:
+    """A signed map enlarged, in levels from 0 to 254 with zero at 127, and the value at which they end."""
+    enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+    levels, reach = diverging_levels(np.asarray(enlarged, np.float32))
+    return {"values": _base64(levels.tobytes()), "reach": reach, "negative": bool(values.min() < 0)}
 
 
 def box_picker(photo: str, crop: Crop, start: Crop, alt: str, key: str) -> Crop:
@@ -162,6 +197,14 @@ def parse_box(raw: Any) -> Crop | None:
         return None
     inside = 0 <= left < right <= 1 and 0 <= top < bottom <= 1
     return (left, top, right, bottom) if inside else None
+
+
+def _keep_room(key: str, aspect: float) -> None:
+    """The room of a picture, width over height, is there before the browser has mounted what draws it."""
+    name = re.sub(r"[^a-zA-Z0-9_-]", "-", key)  # as Streamlit does
+    st.html(
+        f"<style>.st-key-{name} {{ aspect-ratio: {aspect:.4f}; max-width: {_HIGHEST * aspect:.0f}px }}</style>"
+    )
 
 
 @cache

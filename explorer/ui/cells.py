@@ -1,5 +1,6 @@
 """One picture and one map on the page."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -7,16 +8,17 @@ import numpy as np
 import streamlit as st
 
 from explorer.calibration import Calibration
-from explorer.compute import Explanation, Job, Prediction
+from explorer.compute import Explanation, Prediction, UnknownClassError
 from explorer.images import Picture
-from explorer.methods import Method, UndefinedMethodError
+from explorer.methods import Blank, Method, UndefinedMethodError
 from explorer.render.arrays import npy
 from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
 from explorer.ui import canvas
-from explorer.ui.board import PREDICTED, Row, target_key
+from explorer.ui.board import PREDICTED, Cell, Row, target_key, titled
 from explorer.ui.canvas import Look
+from explorer.ui.columns import told_apart
 from explorer.ui.remedies import why_blank
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service
@@ -24,6 +26,7 @@ from explorer.ui.strip import Strip
 from explorer.ui.view import bound, segmented, whole
 
 _LONGEST = 1024
+_MOST_BESIDE = 6
 
 
 def picture_cell(picture: Picture, box: canvas.Crop) -> None:
@@ -41,14 +44,14 @@ def picture_cell(picture: Picture, box: canvas.Crop) -> None:
 
 def target_choice(picture: Picture, prediction: Prediction) -> int | None:
     """The class to explain: the predicted one (None), one of the top five, or any other by its name."""
-    top = prediction.top()
-    others = sorted(set(range(len(prediction.labels))) - set(top), key=lambda index: prediction.labels[index])
+    top, labels = prediction.top(), told_apart(prediction.labels)
+    others = sorted(set(range(len(labels))) - set(top), key=labels.__getitem__)
 
     def label(index: int) -> str:
         chance = float(prediction.probabilities[top[0] if index < 0 else index])
         if index < 0:
-            return f"Predicted: {prediction.labels[top[0]]} ({chance:.1%})"
-        return f"{prediction.labels[index]} ({chance:.1%})" if index in top else prediction.labels[index]
+            return f"Predicted: {labels[top[0]]} ({chance:.1%})"
+        return f"{labels[index]} ({chance:.1%})" if index in top else labels[index]
 
     chosen = bound(
         st.selectbox,
@@ -74,49 +77,45 @@ def about(method: Method) -> str:
     )
 
 
-def map_cell(
-    picture: Picture,
-    job: Job[Explanation],
-    former: Explanation | None,
-    choice: Choice,
-    look: Look,
-    strip: Strip | None = None,
-) -> None:
+def map_cell(picture: Picture, cell: Cell, choice: Choice, look: Look, strip: Strip | None = None) -> None:
     """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
-    explanation = job.result or former
-    if isinstance(job.refusal, UndefinedMethodError):
+    job, explanation = cell.job, cell.explanation
+    if isinstance(job.refusal, UndefinedMethodError | UnknownClassError):
         with st.container(height=220, border=True):
             st.caption(plain(str(job.refusal)))
         return
     if job.error is not None:
         st.error(plain(job.error))
-        st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
+        st.button("Try again", key=f"retry {cell.name} {job.key}", on_click=service().retry, args=(job,))
         return
     if explanation is None:
         with st.container(height=220, border=True):
             st.caption(plain(f"{job.stage} …"))
         return
     if explanation.attribution.blank is not None:
-        why_blank(picture, explanation, choice)
+        why_blank(picture, cell, explanation, choice)
+        if look.view == "signed" and explanation.attribution.blank is Blank.AGAINST:
+            draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
         return
-    draw_map(picture, explanation, dimmed=job.result is None)
+    draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
     st.markdown(summary(explanation, look))
     if strip is not None:
         strip.draw()
     for note in explanation.attribution.notes:
         st.caption(plain(note))
-    _downloads(picture, explanation, look, strip)
+    _downloads(picture, cell, explanation, look, strip)
 
 
-def _downloads(picture: Picture, explanation: Explanation, look: Look, strip: Strip | None) -> None:
+def _downloads(
+    picture: Picture, cell: Cell, explanation: Explanation, look: Look, strip: Strip | None
+) -> None:
     """The files of one map, made when the popover opens: what is registered at every poll can be gone at a click."""
     method = explanation.request.method.name
-    popover = st.popover(
-        "Download", width="stretch", key=f"download {picture.digest} {method}", on_change="rerun"
-    )
+    place = " ".join((picture.digest, method, cell.place))
+    popover = st.popover("Download", width="stretch", key=f"download {place}", on_change="rerun")
     if not popover.open:
         return
-    stem = f"{picture.name.rsplit('.', 1)[0]}-{method}"
+    stem = "-".join(filter(None, (picture.name.rsplit(".", 1)[0], method, cell.place.replace(":", "-"))))
     saliency = explanation.attribution.saliency.numpy()
     measured = {0: (strip.figures, strip.chosen.metrics)} if strip and strip.figures else {}
     files: dict[str, tuple[str, str, str | bytes]] = {
@@ -139,19 +138,17 @@ def _downloads(picture: Picture, explanation: Explanation, look: Look, strip: St
             content,
             f"{stem}.{suffix}",
             kind,
-            key=f"{suffix} {picture.digest} {method}",
+            key=f"{suffix} {place}",
             on_click="ignore",
             width="stretch",
         )
 
 
-def calibration_block(row: Row, look: Look) -> None:
-    """The curves of one picture, and what the network sees of it at the cut."""
-    curves = [
-        (explanation.request.method.title, explanation.calibration)
-        for explanation in row.explanations
-        if explanation.calibration is not None
-    ]
+def calibration_block(rows: Sequence[Row], look: Look) -> None:
+    """The curves of the maps of one picture, and what the network sees of it at the cut."""
+    picture = rows[0].picture
+    maps = {title: (cell, cell.usable) for title, cell in titled(rows).items() if cell.usable}
+    curves = [(title, made.calibration) for title, (_, made) in maps.items() if made.calibration]
     if not curves:
         st.caption("Measuring the curves …")
         return
@@ -169,17 +166,19 @@ def calibration_block(row: Row, look: Look) -> None:
             look.cut,
             up="Gain" if gain == "gain" else "Probability of the class",
         ),
-        key=f"curves {row.picture.digest}",
+        key=f"curves {picture.digest}",
         config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+        alt=f"Calibration curves of {', '.join(title for title, _ in curves)}",
     )
     st.caption(
         "The lowest values of each map are removed step by step. A star marks the recommended cut, where the "
         "class is most probable. Below: what the network sees at the cut."
     )
-    for column, explanation in zip(st.columns(max(3, len(row.explanations))), row.explanations, strict=False):
-        with column:
-            st.markdown(explanation.request.method.title)
-            draw_map(row.picture, explanation, view="cut")
+    places = st.columns(min(_MOST_BESIDE, max(3, len(maps))))
+    for position, (title, (cell, explanation)) in enumerate(maps.items()):
+        with places[position % len(places)]:
+            st.markdown(plain(title))
+            draw_map(picture, explanation, look, view="cut", cell=cell)
 
 
 def _cuts(title: str, calibration: Calibration, *, gain: bool) -> Cuts:
@@ -221,19 +220,22 @@ def _cost(explanation: Explanation) -> str:
 def draw_map(
     picture: Picture,
     explanation: Explanation,
+    look: Look,
     *,
     view: str | None = None,
     dimmed: bool = False,
+    cell: Cell | None = None,
     place: str = "",
 ) -> None:
     """The map on the photograph.
 
     Args:
         view: fixes one of ``canvas.VIEWS``, whatever the look says; ``dimmed`` marks an earlier result.
-        place: where on the page, if a method's map is drawn in several.
+        cell: of the wall; ``place`` where on the page it stands, if it is drawn in several.
     """
     method, calibration = explanation.request.method, explanation.calibration
-    key = " ".join((view or "look", picture.digest, method.name, *place.split()))
+    column = cell.title if cell and cell.place else ""
+    key = " ".join((view or "look", picture.digest, method.name, *column.split(), *place.split()))
     canvas.map_cell(
         key,
         picture.digest,
@@ -241,10 +243,12 @@ def draw_map(
         explanation.box,
         calibration.cut / 100 if calibration else 0,
         explanation.fill,
-        f"{method.title} map for {explanation.label} on {picture.name}",
+        f"{method.title} map for {explanation.label} on {picture.name}" + (column and f", {column}"),
         key=key,
         dimmed=dimmed,
         view=view,
+        curve=list(zip(calibration.removed, calibration.probabilities, strict=True)) if calibration else (),
+        signed=explanation.attribution.signed.numpy() if (view or look.view) == "signed" else None,
     )
 
 
@@ -254,7 +258,7 @@ def _png(picture: Picture, explanation: Explanation, colour_map: str, opacity: i
     return png(overlay(picture, saliency, explanation.box, colour_map, opacity / 100))
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=64)
 def _jpeg(picture: Picture) -> bytes:
     return jpeg(picture.image, _LONGEST)
 

@@ -13,7 +13,7 @@ import streamlit as st
 
 from explorer import backbones
 from explorer.backbones import INTERPOLATIONS
-from explorer.ui.view import bound, one_of, selected, view
+from explorer.ui.view import bound, network, selected, view
 
 _KINDS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _UPLOAD = "upload a file"
@@ -141,23 +141,20 @@ def _largest_upload() -> int:
 def _architecture() -> str:
     known = [name for name in backbones.names() if not name.startswith("efficientnet_lite")]
     options = [*known, "timm:tf_efficientnet_lite0"]
-    chosen = view().seed("architecture", known[0], _name)
+    parse = network(backbones.names())
+    chosen = view().seed("architecture", known[0], parse)
     return str(
         bound(
             st.selectbox,
             "architecture",
             known[0],
-            _name,
+            parse,
             label="Architecture",
             options=list(dict.fromkeys([*options, chosen])),
             accept_new_options=True,
             help="The one that was trained: a classifier of torchvision, or type timm:NAME.",
         )
     ).strip()[:80]
-
-
-def _name(text: str) -> Any:
-    return text if text.startswith("timm:") and len(text) < 80 else one_of(backbones.names())(text)
 
 
 def _seen() -> tuple[tuple[str, Any], ...]:

@@ -1,50 +1,91 @@
-"""The Compare page: pictures against methods."""
+"""The Compare page: pictures against methods, or each method at several layers, for several classes, in networks."""
+
+from itertools import groupby
 
 import streamlit as st
 
-from explorer.compute import Figures, Job, State
-from explorer.ui.board import Board, Row, measure_rest
+from explorer.compute import Figures, Job, Prediction, State
+from explorer.ui.board import Board, Cell, Hanging, Page, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
+from explorer.ui.columns import columns
 from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, Strip, best, ordered
 from explorer.ui.takeaway import take_away
+from explorer.ui.two import two_maps
+from explorer.ui.view import segmented
+from explorer.ui.what_if import what_if
 
 _COLUMNS = 4
+_WIDE = 6
+_MAPS = 36  # on one page of the wall
 
 
 def show(choice: Choice, look: Look) -> None:
     """Draws the page."""
+    others = columns(choice)
+    if isinstance(others, Job):
+        live(choice, lambda board: None, hanging=Hanging(others))
+        return
+    page = _page(choice, max(1, _MAPS // max(1, (len(others) or 1) * len(choice.methods))))
 
     def wall(board: Board) -> None:
         measured = [_measure(board, row, choice.figures) for row in board.rows]
         complete = [
             _known(jobs) for row, jobs in zip(board.rows, measured, strict=True) if _complete(row, jobs)
         ]
-        methods = ordered([method.name for method in choice.methods], complete, choice.figures)
-        for row, jobs in zip(board.rows, measured, strict=True):
-            _row(row, choice, look, methods, _strips(row, jobs, choice.figures))
-        drawn = [row for row in board.rows if row.explanations]
+        names = [cell.name for cell in board.rows[0].cells] if board.rows else []
+        order = ordered(names, complete, choice.figures)
+        shown = [(row, jobs) for row, jobs in zip(board.rows, measured, strict=True) if row.shown]
+        for _, lines in groupby(shown, lambda one: one[0].picture.digest):
+            _picture(list(lines), choice, look, order, target=not any(one.classwise for one in others))
+        drawn = [row for row in board.shown if row.explanations]
         if drawn:
             st.subheader("Threshold calibration", anchor=False)
             row = chosen_row(drawn, "curves")
-            calibration_block(row, look)
-            measure_rest(board, row)
-        take_away(board, choice, look, methods, measured)
+            rows = [one for one in board.shown if one.picture.digest == row.picture.digest]
+            calibration_block(rows, look)
+            for one in rows:
+                measure_rest(board, one)
+            two_maps(rows, look)
+        take_away(board, choice, look, order, measured)
 
-    live(choice, wall)
+    live(choice, wall, hanging=Hanging(others, page, changes=True))
+
+
+def _page(choice: Choice, pictures: int) -> Page:
+    """Draws which pictures are on the page, at most so many, where not all are."""
+    count = len(choice.samples) + len(choice.uploads)
+    ranges = {
+        str(number): f"{first + 1}–{min(first + pictures, count)}"
+        for number, first in enumerate(range(0, max(1, count), pictures), 1)
+    }
+    if len(ranges) == 1:
+        return Page(0, pictures)
+    number = segmented(
+        "page",
+        "1",
+        ranges,
+        label=f"Pictures, of {count}",
+        format_func=ranges.get,
+        required=True,
+        help="The maps of all pictures are made; the wall shows a page of them at a time.",
+    )
+    return Page(pictures * (int(number) - 1), pictures)
 
 
 def _measure(board: Board, row: Row, chosen: Chosen) -> dict[str, Job[Figures]]:
-    """By method, the figures of the maps that are there; a blank one is measured as one that keeps nothing."""
+    """By column, the figures of the maps that are there; a blank one is measured as one that keeps nothing."""
     if not chosen.metrics:
         return {}
     return {
-        method.name: board.watch(service().figures(row.picture, job.result.request, chosen.metrics, waiter()))
-        for method, job, _ in row.cells
-        if job.state is State.DONE and job.result
+        cell.name: board.watch(
+            service().figures(row.picture, cell.job.result.request, chosen.metrics, waiter()), seen=row.shown
+        )
+        for cell in row.cells
+        if cell.job.state is State.DONE and cell.job.result
     }
 
 
@@ -53,32 +94,65 @@ def _known(jobs: dict[str, Job[Figures]]) -> dict[str, Figures]:
 
 
 def _complete(row: Row, jobs: dict[str, Job[Figures]]) -> bool:
-    """Whether all maps of a picture are made and measured, so that they can be compared."""
-    return all(job.settled for _, job, _ in row.cells) and all(job.settled for job in jobs.values())
+    """Whether all maps of a row are made and measured, so that they can be compared."""
+    return all(cell.job.settled for cell in row.cells) and all(job.settled for job in jobs.values())
 
 
-def _strips(row: Row, jobs: dict[str, Job[Figures]], chosen: Chosen) -> dict[str, Strip]:
-    """The figures under each map of a picture."""
-    leading = best(_known(jobs), chosen) if _complete(row, jobs) else {}
-    return {
-        method.name: Strip(chosen, jobs.get(method.name), leading.get(method.name, frozenset()))
-        for method, _, _ in row.cells
-    }
-
-
-def _row(row: Row, choice: Choice, look: Look, methods: list[str], strips: dict[str, Strip]) -> None:
-    cells = sorted(row.cells, key=lambda cell: methods.index(cell[0].name))
+def _picture(
+    lines: list[tuple[Row, dict[str, Job[Figures]]]],
+    choice: Choice,
+    look: Look,
+    order: list[str],
+    *,
+    target: bool,
+) -> None:
+    """A picture with its rows of maps; ``target``: whether its class can be chosen."""
     with st.container(border=True):
-        for start in range(0, max(1, len(cells)), _COLUMNS - 1):
-            columns = st.columns(min(_COLUMNS, max(3, len(cells) + 1)))
-            if start == 0:
-                with columns[0]:
-                    st.markdown(f"**{plain(row.picture.name)}**")
-                    picture_cell(row.picture, row.prediction.box)
-                    target_choice(row.picture, row.prediction)
-            for column, (method, job, former) in zip(
-                columns[1:], cells[start : start + _COLUMNS - 1], strict=False
-            ):
-                with column:
-                    st.markdown(f"**{method.title}**", help=about(method))
-                    map_cell(row.picture, job, former, choice, look, strips[method.name])
+        for position, (row, jobs) in enumerate(lines):
+            leading = best(_known(jobs), choice.figures) if _complete(row, jobs) else {}
+            cells = sorted(row.cells, key=lambda cell: order.index(cell.name))
+            if row.title and cells:
+                st.markdown(f"**{row.title}**", help=about(cells[0].method))
+            across = _WIDE if row.title else _COLUMNS
+            for start in range(0, max(1, len(cells)), across - 1):
+                places = st.columns(min(across, max(3, len(cells) + 1)))
+                if position == start == 0:
+                    with places[0]:
+                        _photograph(row, target=target)
+                for place, cell in zip(places[1:], cells[start : start + across - 1], strict=False):
+                    strip = Strip(choice.figures, jobs.get(cell.name), leading.get(cell.name, frozenset()))
+                    with place:
+                        _cell(row, cell, choice, look, strip)
+
+
+def _photograph(row: Row, *, target: bool) -> None:
+    st.markdown(f"**{plain(row.picture.name)}**")
+    picture_cell(row.picture, row.prediction.box)
+    if row.before is not None:
+        explained = row.before.top(1)[0] if row.target is None else row.target
+        st.markdown(_outcome(row.before, row.prediction, explained))
+        return
+    if target:
+        target_choice(row.picture, row.prediction)
+    what_if(row.picture, row.prediction.box)
+
+
+def _outcome(before: Prediction, now: Prediction, target: int) -> str:
+    """What became of the explained class, in Markdown."""
+    one, other = (float(prediction.probabilities[target]) for prediction in (before, now))
+    colour = "green" if other > one else "red" if other < one else "gray"
+    text = f"{plain(now.labels[target])}: {one:.1%} → **{other:.1%}** :{colour}[{other - one:+.1%}]"
+    first = now.top(1)[0]
+    if first != target:
+        text += f"  \nNow predicted: {plain(now.labels[first])} ({float(now.probabilities[first]):.1%})"
+    return text
+
+
+def _cell(row: Row, cell: Cell, choice: Choice, look: Look, strip: Strip) -> None:
+    if row.title:
+        st.markdown(f"**{plain(cell.title)}**")
+        made = cell.explanation
+        st.caption(plain(cell.detail or (f"{made.label}, {made.probability:.1%}" if made else "…")))
+    else:
+        st.markdown(f"**{cell.title}**", help=about(cell.method))
+    map_cell(row.picture, cell, choice, look, strip)

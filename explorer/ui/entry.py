@@ -28,7 +28,7 @@ def run() -> None:
         st.Page(lambda: learn.show(choice, _look), title="Learn", url_path="learn"),
     ]
     page = st.navigation(pages, position="top")
-    st.html("<style>.stMainBlockContainer { padding: 4.5rem clamp(1rem, 3vw, 3.5rem) 4rem; }</style>")
+    st.html(_HERE / "page.css")
     notice = st.empty()
     places = {lab.SIZE: st.container()} if page.url_path == "lab" else {}
     with st.sidebar:

@@ -29,7 +29,7 @@ from explorer.ui.cells import plain
 from explorer.ui.lasting import start, start_and_stop, turn_to_finished
 from explorer.ui.live import follow, report
 from explorer.ui.pictures import PAGE, find, pick
-from explorer.ui.sidebar import Choice
+from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of, selected, view
 
@@ -143,7 +143,7 @@ def _configuration(
 
 def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer], pixels: int) -> None:
     """What an evaluation will measure, and what that takes."""
-    layer = next((layer for layer in layers if layer.name == configuration.layer), layers[-1])
+    layer = layer_called(layers, configuration.layer)
     pictures, methods = len(source.entries), len(configuration.methods)
     needed = float(f"{pictures * passes(configuration, layer, pixels):.2g}")
     st.markdown(
@@ -179,7 +179,7 @@ def _buttons(choice: Choice, source: Source | None, configuration: Configuration
 def _run(choice: Choice, source: Source, configuration: Configuration, baseline: str) -> None:
     """Starts an evaluation; one that has failed before is tried again."""
     paths = {entry.path for entry in source.entries}
-    uploads = [data for _, data in choice.uploads if shelf.picture_path(data) in paths]
+    uploads = [one.data for one in choice.uploads if shelf.picture_path(one.data) in paths]
 
     def work(engine: Engine, job: Job[str]) -> str:
         for data in uploads:
@@ -292,7 +292,12 @@ def _result(one: Kept) -> None:
         help="Hollow dots are plain maps, filled ones calibrated; those in blue are the best or level with it.",
     )
     column = next(column for column in summary.columns if column.name == name)
-    st.plotly_chart(dot_plot(summary, column, methods), key=f"dots {name}", config={"displayModeBar": False})
+    st.plotly_chart(
+        dot_plot(summary, column, methods),
+        key=f"dots {name}",
+        config={"displayModeBar": False},
+        alt=f"{column.title} of each method, plain and calibrated, with its 95 % interval",
+    )
     popover = st.popover("Download", key="download evaluation", on_change="rerun")
     if popover.open:
         for file, kind in _FILES.items():

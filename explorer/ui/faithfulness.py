@@ -19,7 +19,7 @@ from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, fault, live
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, flag, segmented, show_flag, whole
+from explorer.ui.view import bound, counted, flag, segmented, show_flag
 
 _CONTROLS = ("random", "centre-gaussian", "fake-cam")
 _CURVES: dict[str, Steps] = {"deletion": Deletion(), "insertion": Insertion()}
@@ -73,8 +73,8 @@ def _picture(row: Row) -> None:
         picture_cell(row.picture, row.prediction.box)
     with right:
         target_choice(row.picture, row.prediction)
-        for method, job, former in row.cells:
-            explanation = job.result or former
+        for cell in row.cells:
+            method, job, explanation = cell.method, cell.job, cell.explanation
             if isinstance(job.refusal, UndefinedMethodError):
                 st.caption(plain(f"{method.title} is left out. {job.refusal}"))
             elif job.error is not None:
@@ -110,14 +110,13 @@ def _curves(board: Board, row: Row, judged: list[maps.Judged]) -> None:
             help="Whether the pictures show what deletion leaves or what insertion has brought.",
         )
     with right:
-        percent = bound(
+        percent = counted(
             st.slider,
             "step",
             25,
-            whole(0, 100),
+            0,
+            100,
             label="Pixels changed",
-            min_value=0,
-            max_value=100,
             step=5,
             format="%d %%",
             help="Marks a step on the curves and shows what the network saw there: the measured step that is nearest.",

@@ -4,16 +4,6 @@ const PAUSE = 160; // milliseconds
 const SPACE = "http://www.w3.org/2000/svg";
 const WIDE = 300, HIGH = 90;
 
-function element(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in node) node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
 function svg(tag, attributes, ...children) {
   const node = document.createElementNS(SPACE, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

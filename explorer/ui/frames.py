@@ -10,7 +10,7 @@ _HERE = Path(__file__).parent
 _film = st.components.v2.component(
     "cam_explorer_frames",
     css=(_HERE / "frames.css").read_text("utf-8"),
-    js=(_HERE / "frames.js").read_text("utf-8"),
+    js="".join((_HERE / name).read_text("utf-8") for name in ("element.js", "frames.js")),
 )
 
 

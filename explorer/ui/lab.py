@@ -61,8 +61,8 @@ def show(choice: Choice, look: Look) -> None:
 
 def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | None:
     """The picture, the map with its figures, and how many references made it."""
-    job, former = next((job, former) for method, job, former in row.cells if isinstance(method, LibraCAM))
-    explanation = job.result or former
+    cell = next(cell for cell in row.cells if isinstance(cell.method, LibraCAM))
+    job, explanation = cell.job, cell.explanation
     figures = None
     if job.state is State.DONE and job.result and choice.figures.metrics:
         figures = board.watch(
@@ -75,7 +75,7 @@ def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | No
         target_choice(row.picture, row.prediction)
     with middle:
         st.markdown("**Libra-CAM**")
-        map_cell(row.picture, job, former, choice, look, Strip(choice.figures, figures, frozenset()))
+        map_cell(row.picture, cell, choice, look, Strip(choice.figures, figures, frozenset()))
     with right:
         if explanation is not None and explanation.references is not None:
             _counts(board, row, explanation.references)

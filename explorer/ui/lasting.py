@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.compute import Job, State
 from explorer.ui.cells import plain
 from explorer.ui.state import service
-from explorer.ui.view import view
+from explorer.ui.view import turn
 
 
 def lasting(kind: str) -> Job[str] | None:
@@ -41,8 +41,7 @@ def turn_to_finished(kind: str, key: str) -> None:
     """Has a select box of the view, known by its key, show what has just been made."""
     job = lasting(kind)
     if job is not None and job.state is State.DONE:
-        view().values[key] = job.result
-        st.session_state.pop(f"widget {key}", None)
+        turn(key, job.result)
         _stop(kind)
 
 

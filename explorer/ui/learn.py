@@ -14,7 +14,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.lessons import LESSONS, Lesson, Scene
 from explorer.ui.live import live
 from explorer.ui.sidebar import Choice
-from explorer.ui.view import bound, toggled, view, whole
+from explorer.ui.view import bound, toggled, turn, view, whole
 
 _KEY = "lesson"
 _SAMPLE = "chelsea"
@@ -113,8 +113,7 @@ def _title(number: int) -> str:
 
 
 def _go(number: int) -> None:
-    view().values[_KEY] = number
-    st.session_state.pop(f"widget {_KEY}", None)
+    turn(_KEY, number)
 
 
 def _clicked() -> None:

@@ -187,7 +187,7 @@ def _one(board: Board, libraries: Sequence[LibraryInfo]) -> None:
 
 def _tallies(pair: Sequence[LibraryInfo], look: _Look) -> str:
     titles = [
-        "",
+        "Library",
         "Pictures",
         "Classes",
         "Recognised rightly",

@@ -10,10 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.compute import Job
 from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
-from explorer.ui.board import Board, Row, ask
+from explorer.ui.board import Board, Hanging, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.lasting import lasting, taken
-from explorer.ui.sidebar import Choice
+from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
 from explorer.ui.view import segmented
 
@@ -28,7 +28,13 @@ _FOLLOWING = (
 )  # jobs about maps, whose cells do not say why
 
 
-def live(choice: Choice, draw: Callable[[Board], None], *, methods: bool = True) -> None:
+def live(
+    choice: Choice,
+    draw: Callable[[Board], None],
+    *,
+    methods: bool = True,
+    hanging: Hanging | None = None,
+) -> None:
     """Asks for what the choice needs and draws what is there; draws all again whenever more has come.
 
     Only the line that says what is going on is drawn at every poll. Of a larger fragment that starts again before
@@ -36,8 +42,9 @@ def live(choice: Choice, draw: Callable[[Board], None], *, methods: bool = True)
 
     Args:
         methods: whether any has to be chosen.
+        hanging: the methods side by side, unless something else is said.
     """
-    board = ask(choice)
+    board = ask(choice, hanging or Hanging())
     if not choice.complete and choice.layers().result is not None:
         st.rerun()
     report(board, choice, methods=methods)
@@ -46,7 +53,8 @@ def live(choice: Choice, draw: Callable[[Board], None], *, methods: bool = True)
     failed = [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]
     if faults := [job for job in failed if not isinstance(job.refusal, UndefinedMethodError)]:
         fault(faults[0])
-    follow(board, line, lambda: _made_with(choice))
+    varied = hanging is not None and bool(hanging.columns)
+    follow(board, line, lambda: _made_with(choice, varied=varied))
 
 
 def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> None:
@@ -86,10 +94,12 @@ def fault(job: Job[Any]) -> None:
 
 
 def chosen_row(rows: list[Row], key: str) -> Row:
-    """The row that the visitor picks, where there are several."""
-    if len(rows) == 1:
+    """The first row of the picture that the visitor picks, where there are several."""
+    names: dict[str, Row] = {}
+    for row in rows:
+        names.setdefault(row.picture.digest[:12], row)
+    if len(names) == 1:
         return rows[0]
-    names = {row.picture.digest[:12]: row for row in rows}
     picked = segmented(
         key,
         next(iter(names)),
@@ -132,12 +142,12 @@ def _progress(board: Board, job: Job[Any]) -> None:
     st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
 
 
-def _made_with(choice: Choice) -> None:
-    """What the results were made with."""
+def _made_with(choice: Choice, *, varied: bool) -> None:
+    """What the results were made with; ``varied``: the columns say with which network, layer or class."""
     request, layers = choice.request, choice.layers().result
     if layers:
-        layer = next((layer for layer in layers if layer.name == request.layer), layers[-1])
-        parts = [request.backbone, f"layer {layer.name} ({layer.shape})"]
+        layer = layer_called(layers, request.layer)
+        parts = [] if varied else [request.backbone, f"layer {layer.name} ({layer.shape})"]
         if any(method.needs_references() for method in choice.methods):
             parts.append(f"{request.library} library")
             parts += [

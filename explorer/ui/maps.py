@@ -14,19 +14,19 @@ from explorer.calibration import cut_map
 from explorer.compute import Explanation, Figures, Job, Stage
 from explorer.images import Picture
 from explorer.methods import METHODS
-from explorer.metrics import Objects, Randomisation
+from explorer.metrics import Objects, Randomisation, correlation
 from explorer.metrics.agreement import correlations, overlaps, standard_ranks
 from explorer.metrics.localisation import EnergyPointingGame, PointingGame
 from explorer.render.charts import Series, agreement_chart
 from explorer.render.colour import DIVERGING
 from explorer.render.overlay import difference, jpeg, overlay, seen
-from explorer.ui.board import Board, Row, picture_key
+from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Crop, box_picker, parse_box
 from explorer.ui.cells import plain
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import fault
 from explorer.ui.state import service, waiter
-from explorer.ui.view import REFUSED, one_of, segmented, selected, view
+from explorer.ui.view import REFUSED, one_of, picture_key, segmented, selected, view
 
 _CASCADE = Randomisation(stages=4)
 SIDE = 224
@@ -96,7 +96,7 @@ def agreement(row: Row, judged: list[Judged]) -> None:
 
 def _difference(row: Row, judged: list[Judged]) -> None:
     columns = st.columns(2)
-    names = [method.name for method, _, _ in row.cells]
+    names = [cell.name for cell in row.cells]
     with columns[0]:
         first = _one_method("first", names, names[0], "First map", "Orange where this one is higher.")
     with columns[1]:
@@ -112,10 +112,10 @@ def _difference(row: Row, judged: list[Judged]) -> None:
 def difference_picture(
     picture: Picture, one: Explanation, other: Explanation, names: tuple[str, str]
 ) -> None:
-    """One map less another on what the network sees, with its scale."""
+    """One map less another on what the network sees, with its scale, and their correlation."""
     drawn, reach = _differing(picture, one, other)
+    st.image(drawn, alt=f"Where the maps of {' and '.join(names)} differ on {picture.name}", width="stretch")
     first, second = map(plain, names)
-    st.image(drawn, alt=f"Where the maps of {first} and {second} differ on {picture.name}", width="stretch")
     ramp = ", ".join(f"rgb{colour}" for colour in DIVERGING)
     st.html(
         f'<div style="height: .6rem; border-radius: .2rem; background: linear-gradient(90deg, {ramp})"></div>'
@@ -126,6 +126,10 @@ def difference_picture(
         f"{first} less {second}, on what the network sees: orange where {first} is higher, blue where {second} is."
         if reach
         else "The two maps are the same."
+    )
+    alike = correlation(one.attribution.saliency, other.attribution.saliency)
+    st.markdown(
+        "No correlation: a map is constant." if alike is None else f"Correlation of the maps: **{alike:.3f}**"
     )
 
 
@@ -205,7 +209,7 @@ def sanity(board: Board, row: Row) -> None:
         "made anew. A good method's map changes beyond recognition: the correlation falls towards 0. One that stays "
         "shows the picture, not what the network has learnt."
     )
-    names = [method.name for method, _, _ in row.cells]
+    names = [cell.name for cell in row.cells]
     columns = st.columns([1, 1, 2], vertical_alignment="bottom")
     with columns[0]:
         chosen = _one_method("sanity.method", names, names[0], "Method", "Whose map is put to the test.")

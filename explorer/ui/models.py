@@ -16,7 +16,7 @@ from explorer.ui.lasting import lasting, start, start_and_stop
 from explorer.ui.live import fault, follow
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import view
+from explorer.ui.view import turn
 
 _LISTED = 8
 
@@ -61,8 +61,7 @@ def _kept(model: OwnModel, compare: StreamlitPage, *, new: bool) -> None:
         if st.button(
             "Explain with it", key=f"use {model.fingerprint}", type="primary" if new else "secondary"
         ):
-            view().values["backbone"] = model.identifier
-            st.session_state.pop("widget backbone", None)
+            turn("backbone", model.identifier)
             st.switch_page(compare)
         with st.popover("Delete"):
             st.markdown(plain(f"Delete {model.name} from this server? What was made with it stays."))

@@ -49,7 +49,7 @@ def find(chosen: str, key: str, choice: Choice) -> Job[tuple[Source, int]] | Non
     if chosen == PAGE:
         if not (choice.samples or choice.uploads):
             return None
-        digests = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in choice.uploads)
+        digests = tuple((upload.name, upload.digest) for upload in choice.uploads)
         return _open(choice, (*choice.samples, *digests), lambda _: _of_the_page(choice))
     if chosen == _ZIP:
         file = st.file_uploader(
@@ -99,8 +99,8 @@ def _open(
 def _of_the_page(choice: Choice) -> Source:
     """The pictures chosen in the sidebar, each once; an upload is stored only when it is evaluated."""
     paths = {name: images.sample_path(name) for name in choice.samples}
-    for name, data in choice.uploads:
-        path = shelf.picture_path(data)
+    for upload in choice.uploads:
+        name, path = upload.name, shelf.picture_path(upload.data)
         if path not in paths.values():
             paths[f"{name} ({path.name[:8]})" if name in paths else name] = path
     content = hashlib.sha256(repr([(name, path.name) for name, path in paths.items()]).encode())

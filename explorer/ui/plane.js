@@ -11,7 +11,7 @@ function svg(tag, attributes) {
 export default function ({ data, parentElement }) {
   parentElement.querySelector("figure")?.remove();
   const figure = document.createElement("figure");
-  const chart = svg("svg", { viewBox: "-30 -30 1060 560", role: "img", tabindex: 0,
+  const chart = svg("svg", { viewBox: "-30 -30 1060 560", role: "application", tabindex: 0,
     "aria-label": `${data.alt}. The arrow keys go from picture to picture.` });
   const told = document.createElement("figcaption");
   told.setAttribute("aria-live", "polite");

@@ -11,9 +11,9 @@ from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY
 from explorer.methods import METHODS, Blank
 from explorer.methods.shapley import LIMECAM
-from explorer.ui.board import PREDICTED, target_key
+from explorer.ui.board import PREDICTED, Cell, target_key
 from explorer.ui.sidebar import Choice
-from explorer.ui.view import view
+from explorer.ui.view import turn, view
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,31 @@ class _Remedy:
     value: Any
 
 
-def why_blank(picture: Picture, explanation: Explanation, choice: Choice) -> None:
+def why_blank(picture: Picture, cell: Cell, explanation: Explanation, choice: Choice) -> None:
     """Says why a map is blank, with a button for each remedy."""
     blank = explanation.attribution.blank
     assert blank is not None
     st.warning(f"**Blank map.** {blank}")
-    for remedy in _remedies(blank, picture, explanation, choice):
-        if st.button(remedy.title, key=f"{remedy.title} {picture.digest} {explanation.request.method.name}"):
-            _choose(remedy)
+    for remedy in _remedies(blank, picture, cell, explanation, choice):
+        place = f"{picture.digest} {cell.method.name} {cell.place}"
+        if st.button(remedy.title, key=f"{remedy.title} {place}"):
+            turn(remedy.key, remedy.value)
             st.rerun()
 
 
-def _remedies(blank: Blank, picture: Picture, explanation: Explanation, choice: Choice) -> Iterator[_Remedy]:
+def _remedies(
+    blank: Blank, picture: Picture, cell: Cell, explanation: Explanation, choice: Choice
+) -> Iterator[_Remedy]:
     """Those that change anything."""
     request = explanation.request
     layers = choice.layers().result
     instead = {Blank.CANCELS: ("grad-cam", "layer-cam"), Blank.SATURATED: ("grad-cam",)}
     if blank is Blank.OVERFLOW and request.precision != "float32":
         yield _Remedy("Use full precision", "quick", False)
-    if blank in (Blank.OVERFLOW, Blank.SILENT, Blank.AGAINST, Blank.FLAT) and request.layer and layers:
+    shallow = request.layer is not None and not cell.place
+    if blank in (Blank.OVERFLOW, Blank.SILENT, Blank.AGAINST, Blank.FLAT) and shallow and layers:
         yield _Remedy("Use the deepest layer", f"layer.{request.backbone}", layers[-1].name)
-    if blank in (Blank.AGAINST, Blank.SATURATED) and request.target is not None:
+    if blank in (Blank.AGAINST, Blank.SATURATED) and target_key(picture) in view().shown:
         yield _Remedy("Explain the predicted class", target_key(picture), PREDICTED)
     if blank is Blank.ALIKE:
         for library in (BUILT_IN, ON_THE_FLY):
@@ -60,11 +64,3 @@ def _remedies(blank: Blank, picture: Picture, explanation: Explanation, choice: 
         if name not in chosen:
             others = [name if one == request.method.name else one for one in chosen]
             yield _Remedy(f"Use {METHODS[name].title} instead", "methods", others)
-
-
-def _choose(remedy: _Remedy) -> None:
-    """Has the view hold the value, and its widgets start anew from there."""
-    view().values[remedy.key] = remedy.value
-    for key in list(st.session_state):
-        if key == f"widget {remedy.key}" or str(key).startswith(f"widget {remedy.key}."):
-            del st.session_state[key]

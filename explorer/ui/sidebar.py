@@ -1,9 +1,10 @@
 """The controls that all pages share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
-from typing import get_args
+from dataclasses import dataclass, fields, replace
+from string import hexdigits
+from typing import Any, get_args
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,7 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import backbones, images
 from explorer.backbones import Layer
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
-from explorer.compute import Job, Request
+from explorer.compute import Job, Request, Upload
+from explorer.evaluation import duration
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, UNLIKELY, Rule, installed
 from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
@@ -21,11 +23,15 @@ from explorer.ui.strip import Chosen, figure_controls
 from explorer.ui.view import (
     REFUSED,
     bound,
+    counted,
     grouped,
+    network,
     number,
     one_of,
+    several,
     some_of,
     toggled,
+    turn,
     view,
     whole,
 )
@@ -45,7 +51,7 @@ class Choice:
     """
 
     samples: tuple[str, ...]
-    uploads: tuple[tuple[str, bytes], ...]
+    uploads: tuple[Upload, ...]
     methods: tuple[Method, ...]
     request: Request
     complete: bool
@@ -54,7 +60,7 @@ class Choice:
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
-        uploads = [service().upload(data, name, waiter()) for name, data in self.uploads]
+        uploads = [service().upload(upload, waiter()) for upload in self.uploads]
         return uploads + [service().sample(identifier, waiter()) for identifier in self.samples]
 
     def layers(self) -> Job[tuple[Layer, ...]]:
@@ -68,14 +74,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
         places: where on the page the widgets of some options stand instead, by their keys.
     """
     st.header("Pictures", anchor=False)
-    files = st.file_uploader(
-        "Your photographs",
-        type=["jpg", "jpeg", "png", "webp"],
-        accept_multiple_files=True,
-        max_upload_size=10,
-        help="JPEG, PNG or WebP, up to 10 MB each. They stay in this server's memory and only while "
-        "the page is open, unless you evaluate them.",
-    )
+    uploads = _uploads()
     samples = bound(
         st.pills,
         "samples",
@@ -112,10 +111,12 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
             help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
             "cut may be recommended.",
         )
+    if layers and methods:
+        _cost(backbone, layer_called(layers, layer), methods, len(FINE_LEVELS if fine else PAPER_LEVELS))
     figures = figure_controls()
     return Choice(
         tuple(samples),
-        tuple((file.name, file.getvalue()) for file in reversed(files)),
+        uploads,
         methods,
         Request(
             backbone=backbone,
@@ -135,6 +136,52 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     )
 
 
+def _uploads() -> tuple[Upload, ...]:
+    """The photographs of this visitor, the newest first, then those that a link names and the server still holds."""
+    files = st.file_uploader(
+        "Your photographs",
+        type=["jpg", "jpeg", "png", "webp"],
+        accept_multiple_files=True,
+        max_upload_size=10,
+        help="JPEG, PNG or WebP, up to 10 MB each. They stay in this server's memory, where the link of this page "
+        "finds them while there is room, and are stored only if you evaluate them.",
+    )
+    sent: dict[str, str] = st.session_state.setdefault("sent", {})
+    own = []
+    for file in reversed(files):
+        upload = service().uploads.get(sent.get(file.file_id, ""))
+        if upload is None:
+            upload = service().uploads.put(file.name, file.getvalue())
+            sent[file.file_id] = upload.digest
+        own.append(replace(upload, name=file.name))
+    here = {one.digest for one in own}
+    found = (*own, *(one for one in _linked() if one.digest not in here))
+    view().keep("uploads", [one.digest for one in found], [], ",".join)
+    return found
+
+
+def _linked() -> list[Upload]:
+    """The photographs that the link has named; those that are gone are told."""
+    if "linked" not in st.session_state:
+        st.session_state["linked"] = view().seed("uploads", [], several(_digest))
+    named: list[str] = st.session_state["linked"]
+    held = [upload for digest in named if (upload := service().uploads.get(digest))]
+    if len(held) < len(named):
+        gone = len(named) - len(held)
+        st.info(
+            f"The server no longer holds {gone} of the photographs that the link names: upload "
+            f"{'it' if gone == 1 else 'them'} again."
+        )
+    if named and st.button("Forget the photographs of the link", width="stretch"):
+        st.session_state["linked"] = []
+        st.rerun()
+    return held
+
+
+def _digest(text: str) -> Any:
+    return text if len(text) == 64 and set(text) <= set(hexdigits.lower()) else REFUSED
+
+
 def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
     """The chosen methods; those that are not defined at the layer are grey, and say why where their map would be."""
     if undefined is not None:
@@ -151,20 +198,31 @@ def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
     return [METHODS[name] for name in grouped("methods", list(DEFAULT_METHODS), families, format_func=title)]
 
 
-def _backbone() -> str:
-    def label(name: str) -> str:
-        if name not in backbones.names():
-            return name
-        info = backbones.info(name)
-        return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
+def network_title(name: str) -> str:
+    """The name of a network, with what it downloads first, if anything."""
+    if name not in backbones.names():
+        return name
+    info = backbones.info(name)
+    return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
 
+
+def _cost(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+    """What the maps of a picture take, before anybody waits for them."""
+    passes = sum(method.passes(layer) + levels for method in methods)
+    pace = service().engine.pace(backbone)
+    st.caption(
+        f"About {passes:,} forward passes a picture"
+        + (f", {duration(passes * pace)} here." if pace else "."),
+        help="For the maps and their calibration, not for the figures; with layers, classes or networks side by side "
+        "as often as there are columns. The time is as measured on this machine.",
+    )
+
+
+def _backbone() -> str:
     models = backbones.own_models()
     own = [model.identifier for model in models]
 
-    def parse(text: str) -> str | object:
-        return (
-            text if text.startswith("timm:") and len(text) < 80 else one_of([*own, *backbones.names()])(text)
-        )
+    parse = network([*own, *backbones.names()])
 
     chosen = view().seed("backbone", backbones.DEFAULT_BACKBONE, parse)
     options = list(dict.fromkeys([*own, *backbones.names(), chosen]))
@@ -175,7 +233,7 @@ def _backbone() -> str:
         parse,
         label="Backbone",
         options=options,
-        format_func=label,
+        format_func=network_title,
         accept_new_options=True,
         help="The classifier to explain. Type timm:NAME for any pretrained classifier of timm, or add your own on "
         "the page Your model.",
@@ -213,6 +271,11 @@ def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
     return None if chosen == default else str(chosen)
 
 
+def layer_called(layers: Sequence[Layer], name: str | None) -> Layer:
+    """The layer of a request, the deepest one unless it names another."""
+    return next((layer for layer in layers if layer.name == name), layers[-1])
+
+
 def libraries(backbone: str, layer: str | None) -> dict[str, int]:
     """The libraries that can be chosen, and how many records each holds."""
     here = {i.name: i.records for i in installed() if (i.backbone, i.layer) == (backbone, layer)}
@@ -248,14 +311,13 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
             captions=list(RULES.values()),
             format_func=str.capitalize,
         )
-        seed = bound(
+        seed = counted(
             st.number_input,
             "seed",
             0,
-            whole(0, 9999),
+            0,
+            9999,
             label="Seed",
-            min_value=0,
-            max_value=9999,
             help="Of the random order: another seed draws other references.",
         )
         limit = bound(
@@ -296,8 +358,7 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
             continue
         parse = whole if isinstance(item.default, int) else number
         if view().seed(key, item.default, parse(low, item.metadata["high"])) > high:
-            view().values[key] = high
-            st.session_state.pop(f"widget {key}", None)
+            turn(key, high)
         drawn: dict[str, float] = st.session_state.setdefault("limits", {})
         if drawn.get(key, high) != high:  # to Streamlit another widget, which would begin at its lowest value
             st.session_state.pop(f"widget {key}", None)

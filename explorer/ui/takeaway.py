@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from explorer.bundle import Hung, Packed, Wall, pack
-from explorer.compute import Explanation, Figures, Job, State
+from explorer.bundle import Hung, Line, Packed, Wall, pack
+from explorer.compute import Explanation, Figures, Job, State, UnknownClassError
 from explorer.methods import UndefinedMethodError
 from explorer.render.publication import FORMATS, Layout
 from explorer.ui.board import Board, Row
@@ -15,7 +15,7 @@ from explorer.ui.lasting import taken
 from explorer.ui.live import fault
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, number, segmented, some_of, whole
+from explorer.ui.view import bound, counted, number, segmented, some_of
 
 _INCH = 2.54  # centimetres
 _UNITS = {"cm": _INCH, "in": 1.0}
@@ -27,12 +27,12 @@ _READING = ("sample", "upload", "layers", "prediction")
 Measured = Sequence[Mapping[str, Job[Figures]]]
 
 
-def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], measured: Measured) -> None:
+def take_away(board: Board, choice: Choice, look: Look, order: Sequence[str], measured: Measured) -> None:
     """Draws the section.
 
     Args:
-        methods: by name, in the order of the wall.
-        measured: for each row of the board, the figures by method.
+        order: of the columns on the wall, by name.
+        measured: for each row of the board, the figures by column.
     """
     with st.expander("Take away", icon=":material/download:", key="take away"):
         st.caption(
@@ -41,9 +41,9 @@ def take_away(board: Board, choice: Choice, look: Look, methods: Sequence[str], 
         )
         wall = Wall(
             tuple(
-                _hung(row, jobs, methods)
+                _line(row, jobs, order)
                 for row, jobs in zip(board.rows, measured, strict=True)
-                if _made(row)
+                if any(cell.job.result is not None for cell in row.cells)
             ),
             choice.figures.metrics,
             _layout(look),
@@ -130,14 +130,13 @@ def _layout(look: Look) -> Layout:
             help="A column of a journal is about 8.5 cm wide, a page about 17 cm; the height follows.",
         )
     with columns[2]:
-        dpi = bound(
+        dpi = counted(
             st.number_input,
             "print.dpi",
             300,
-            whole(72, 600),
+            72,
+            600,
             label="Dots per inch",
-            min_value=72,
-            max_value=600,
             step=1,
             help="Of the PNG, and of the pictures inside SVG and PDF; journals ask for 300.",
         )
@@ -166,29 +165,32 @@ def _layout(look: Look) -> Layout:
     )
 
 
-def _made(row: Row) -> bool:
-    return any(job.result is not None for _, job, _ in row.cells)
-
-
-def _hung(row: Row, jobs: Mapping[str, Job[Figures]], methods: Sequence[str]) -> Hung:
+def _line(row: Row, jobs: Mapping[str, Job[Figures]], order: Sequence[str]) -> Line:
     """The maps of a row that are made, in the order of the wall; an earlier result that stands in is none."""
-    cells = sorted(row.cells, key=lambda cell: methods.index(cell[0].name))
-    made = [(method.name, job.result) for method, job, _ in cells if job.result is not None]
-    figures = (jobs[name].result if name in jobs else None for name, _ in made)
-    return Hung(row.picture, tuple(explanation for _, explanation in made), tuple(figures))
+    cells = sorted(row.cells, key=lambda cell: order.index(cell.name))
+    return Line(
+        row.picture,
+        row.title,
+        tuple(
+            Hung(cell.title, cell.job.result, jobs[cell.name].result if cell.name in jobs else None)
+            for cell in cells
+            if cell.job.result is not None
+        ),
+    )
 
 
 def _missing(board: Board, choice: Choice, measured: Measured) -> list[str]:
-    """What is chosen and not there yet, a phrase each; a method that is not defined here is not to come."""
+    """What is chosen and not there yet, a phrase each; a map that is not defined here is not to come."""
     reading = [job for job in board.jobs if not job.settled and job.key[0] in _READING]
     found = ["pictures that are being read"] if reading else []
     for row, jobs in zip(board.rows, measured, strict=True):
-        for method, job, _ in row.cells:
-            if isinstance(job.refusal, UndefinedMethodError):
+        for cell in row.cells:
+            if isinstance(cell.job.refusal, UndefinedMethodError | UnknownClassError):
                 continue
-            what = _lacking(job, jobs.get(method.name), bool(choice.figures.metrics))
+            what = _lacking(cell.job, jobs.get(cell.name), bool(choice.figures.metrics))
             if what:
-                found.append(f"{what} of {method.title} on {row.picture.name}")
+                title = f"{row.title}, {cell.title}" if row.title else cell.title
+                found.append(f"{what} of {title} on {row.picture.name}")
     return found
 
 
@@ -210,6 +212,6 @@ def _restored(choice: Choice) -> str:
     if choice.samples:
         text += f", and the samples ({', '.join(name.capitalize() for name in choice.samples)})"
     if choice.uploads:
-        names = ", ".join(name for name, _ in choice.uploads)
-        text += f"; it does not restore your uploads ({names}), which only the bundle holds"
+        names = ", ".join(upload.name for upload in choice.uploads)
+        text += f"; your uploads ({names}) only while this server has room for them"
     return text + "."

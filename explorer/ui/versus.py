@@ -6,7 +6,6 @@ import streamlit as st
 
 from explorer.compute import Explanation, Figures, Job, Request
 from explorer.library import BUILT_IN, ON_THE_FLY, RULES
-from explorer.metrics import correlation
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
 from explorer.ui.cells import draw_map, plain, summary
@@ -45,18 +44,12 @@ def versus(board: Board, row: Row, explanation: Explanation, chosen: Chosen, loo
     for column, (place, one), name in zip(columns, pair.items(), names, strict=False):
         with column:
             st.markdown(f"**{plain(name)}**")
-            draw_map(row.picture, one, place=place)
+            draw_map(row.picture, one, look, place=place)
             st.markdown(summary(one, look))
             Strip(chosen, figures[place], leading.get(place, frozenset())).draw()
     with columns[2]:
         st.markdown("**Difference**")
         difference_picture(row.picture, explanation, found, names)
-        alike = correlation(explanation.attribution.saliency, found.attribution.saliency)
-        st.markdown(
-            "No correlation: a map is constant."
-            if alike is None
-            else f"Correlation of the maps: **{alike:.3f}**"
-        )
         st.caption(plain(_shared(explanation, found)))
 
 

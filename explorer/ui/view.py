@@ -6,6 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.images import SAMPLES, Picture
+
 _NONE = object()
 
 
@@ -53,6 +55,11 @@ def view() -> View:
     return st.session_state.setdefault("view", View())
 
 
+def picture_key(kind: str, picture: Picture) -> str:
+    """The key of something chosen for one picture: a sample by its name, so that a link can restore it."""
+    return f"{kind}.{picture.name if picture.name in SAMPLES else picture.digest[:12]}"
+
+
 def bound(
     widget: Callable[..., Any],
     key: str,
@@ -76,6 +83,33 @@ def bound(
     return view().keep(key, default if chosen is None else chosen, default, show)
 
 
+def known(key: str, default: Any, parse: Callable[[str], Any]) -> Any:
+    """The value of a widget that is drawn later in this run: what it has just been set to, else what the view holds."""
+    kept = view().seed(key, default, parse)
+    set_to = st.session_state.get(f"widget {key}", kept)
+    return default if set_to is None else set_to
+
+
+def turn(key: str, value: Any) -> None:
+    """Has the view hold a value, and its widgets, of a group too, start anew from there."""
+    view().values[key] = value
+    for state in list(st.session_state):
+        if state == f"widget {key}" or str(state).startswith(f"widget {key}."):
+            del st.session_state[state]
+
+
+def counted(widget: Callable[..., Any], key: str, default: int, low: int, high: int, **arguments: Any) -> int:
+    """Draws a slider or a number input like ``bound``, for a whole number from low to high."""
+    parse = whole(low, high)
+    return int(bound(widget, key, default, parse, min_value=low, max_value=high, **arguments))
+
+
+def network(known: Collection[str]) -> Callable[[str], Any]:
+    """The name of a network, one that is known or timm's."""
+    parse = one_of(known)
+    return lambda text: text if text.startswith("timm:") and len(text) < 80 else parse(text)
+
+
 def selected(
     key: str, default: str, options: Sequence[str], known: Collection[str] = (), **arguments: Any
 ) -> str:
@@ -86,13 +120,14 @@ def selected(
     """
     parse = one_of(known or options)
     if view().seed(key, default, parse) not in options:
-        view().values[key] = default
-        st.session_state.pop(f"widget {key}", None)
+        turn(key, default)
     return str(bound(st.selectbox, key, default, parse, options=options, **arguments))
 
 
 def segmented(key: str, default: str, options: Collection[str], **arguments: Any) -> Any:
-    """Draws a segmented control like ``bound``."""
+    """Draws a segmented control like ``selected``."""
+    if view().seed(key, default, one_of(options)) not in options:
+        turn(key, default)
     return bound(st.segmented_control, key, default, one_of(options), options=list(options), **arguments)
 
 
@@ -120,10 +155,17 @@ def one_of(options: Collection[str]) -> Callable[[str], Any]:
 
 def some_of(options: Collection[str]) -> Callable[[str], Any]:
     """Comma-separated options; none of them known is refused."""
+    return several(one_of(options))
+
+
+def several(parse_one: Callable[[str], Any], most: int = 100) -> Callable[[str], Any]:
+    """Comma-separated values, each once; too many, or none that can be read, are refused."""
 
     def parse(text: str) -> Any:
-        known = [part for part in dict.fromkeys(text.split(",")) if part in options]
-        return known if known or not text else REFUSED
+        values = [
+            value for part in dict.fromkeys(text.split(",")) if (value := parse_one(part)) is not REFUSED
+        ]
+        return values if (values or not text) and len(values) <= most else REFUSED
 
     return parse
 

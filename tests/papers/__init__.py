@@ -4,7 +4,8 @@ Every module holds the transcriptions of a family in ``METHODS``: one for each r
 network, a picture, a class, the references and the method's options. ``OPTIONS`` holds the options with which a
 costly method stands in the table of parity, ``UNDEFINED`` the networks on which a method is not defined, ``BLANK``
 those on which its map is zero but for rounding, ``EXACT`` the methods that are compared in float64, for in float32
-rounding decides which maximum of a pooling counts. ``METRICS`` holds the transcription of each registered metric.
+rounding decides which maximum of a pooling counts, or which way a step goes. ``METRICS`` holds the transcription of
+each registered metric.
 """
 
 import importlib

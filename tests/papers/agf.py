@@ -239,7 +239,7 @@ def vgg(model):
         else:
             parts.append(relu if isinstance(module, torch.nn.ReLU) else max_pool(module))
     first, second, third = (model.classifier[i] for i in (0, 3, 6))
-    parts += [average(7), flatten, weighted(first, focused((1, 512, 7, 7))), relu]
+    parts += [average(7), flatten, weighted(first, focused((1, first.in_features // 49, 7, 7))), relu]
     return chain(*parts, weighted(second, sharing), relu, weighted(third, start))
 
 
@@ -308,5 +308,5 @@ def agf(network, image, target, references=None):
 
 
 METHODS = {"agf": agf}
-UNDEFINED = {"agf": {"convnext_tiny", "vit_b_16"}}
+UNDEFINED = {"agf": {"convnext_tiny", "vit_16"}}
 EXACT = {"agf"}

@@ -65,5 +65,5 @@ def corners_aligned(values, size):
 
 
 METHODS = {"fullgrad": fullgrad}
-UNDEFINED = {"fullgrad": {"vit_b_16"}}
+UNDEFINED = {"fullgrad": {"vit_16"}}
 EXACT = {"fullgrad"}

@@ -116,5 +116,5 @@ METHODS = {
     "layer-cam": layer_cam,
     "finer-cam": finer_cam,
 }
-BLANK = {"hires-cam": {"vit_b_16"}}  # tokens are normalised before they are read
-UNDEFINED = {"cam": {"squeezenet1_1", "vgg16", "convnext_tiny", "vit_b_16"}}
+BLANK = {"hires-cam": {"vit_16"}}  # tokens are normalised before they are read
+UNDEFINED = {"cam": {"squeezenet1_1", "vgg16", "convnext_tiny", "vit_16"}}

@@ -268,4 +268,4 @@ LRP = {
 }
 
 METHODS = {"lift-cam": lift_cam, "lrp-cam": lrp_cam}
-UNDEFINED = {"lrp-cam": {"convnext_tiny", "vit_b_16"}}
+UNDEFINED = {"lrp-cam": {"convnext_tiny", "vit_16"}}

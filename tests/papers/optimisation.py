@@ -203,4 +203,4 @@ def sig_cam(network, image, target, references=None, iterations=15, points=20, s
 METHODS = {"opti-cam": opti_cam, "sig-cam": sig_cam}
 # Adam's first step is the sign of the derivative: that of a channel that hardly matters is up to rounding.
 OPTIONS = {"opti-cam": {"iterations": 1, "rate": 0.001}, "sig-cam": {"iterations": 1, "points": 2}}
-EXACT = {"sig-cam"}
+EXACT = {"opti-cam", "sig-cam"}

@@ -77,4 +77,4 @@ def relevance_cam(network, image, target, references=None, official=False):
 
 
 METHODS = {"relevance-cam": relevance_cam}
-UNDEFINED = {"relevance-cam": {"convnext_tiny", "vit_b_16"}}
+UNDEFINED = {"relevance-cam": {"convnext_tiny", "vit_16"}}

@@ -72,11 +72,11 @@ class Scene:
 
     def explanation(self, place: int = 0) -> Explanation | None:
         """The map of one of the lesson's methods, if it can be used, or None and a word on why not."""
-        _, job, _ = self.row.cells[place]
-        explanation: Explanation | None = job.result
+        cell = self.row.cells[place]
+        explanation = cell.job.result
         if explanation is not None and explanation.attribution.blank is None:
             return explanation
-        map_cell(self.row.picture, job, None, self.choice, self.look)
+        map_cell(self.row.picture, replace(cell, former=None), self.choice, self.look)
         return None
 
     def photograph(self, others: int = 1) -> list[DeltaGenerator]:

@@ -9,7 +9,7 @@ from explorer.ui.gallery import Item, gallery
 from explorer.ui.lessons.lesson import Lesson, Scene
 from explorer.ui.maps import SIDE, percent
 from explorer.ui.panels import Panel, panels
-from explorer.ui.view import bound, whole
+from explorer.ui.view import counted
 from explorer.walk import Masking
 
 _CHANNELS = 12
@@ -17,14 +17,13 @@ _CHANNELS = 12
 
 def _score_cam(scene: Scene) -> None:
     with scene.control:
-        place = bound(
+        place = counted(
             st.slider,
             "learn.mask",
             1,
-            whole(1, _CHANNELS),
+            1,
+            _CHANNELS,
             label="Channel used as a mask",
-            min_value=1,
-            max_value=_CHANNELS,
             help="1 is the channel with the largest energy, the sum of its squares.",
         )
     _, right = scene.photograph()

@@ -29,13 +29,14 @@ def _fooled(scene: Scene) -> None:
             help="Average drop: lower is better. Average gain and ADCC: higher is better.",
         )
     scene.photograph()
-    maps = [job.result for _, job, _ in scene.row.cells if job.result is not None]
-    for place, (_, job, _) in enumerate(scene.row.cells):
+    jobs = [cell.job for cell in scene.row.cells]
+    maps = [job.result for job in jobs if job.result is not None]
+    for place, job in enumerate(jobs):
         if job.settled and (job.result is None or job.result.attribution.blank is not None):
             scene.explanation(place)
     found = [(one, _measure(scene, one)) for one in maps if one.attribution.blank is None]
     measured = [(one, figures) for one, figures in found if figures is not None]
-    if not all(job.settled for _, job, _ in scene.row.cells) or len(measured) < len(found):
+    if not all(job.settled for job in jobs) or len(measured) < len(found):
         st.caption("Measuring the figures …")
         return
     metric = _METRICS[name]

@@ -13,21 +13,20 @@ from explorer.ui.lessons.lesson import Lesson, Scene
 from explorer.ui.maps import SIDE
 from explorer.ui.panels import Panel, panels
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, whole
+from explorer.ui.view import counted
 
 _REFERENCES = LibraCAM().size
 
 
 def _libra_cam(scene: Scene) -> None:
     with scene.control:
-        place = bound(
+        place = counted(
             st.slider,
             "learn.reference",
             1,
-            whole(1, _REFERENCES),
+            1,
+            _REFERENCES,
             label="Reference",
-            min_value=1,
-            max_value=_REFERENCES,
             help="In the order in which they are drawn from the library.",
         )
     _, right = scene.photograph()

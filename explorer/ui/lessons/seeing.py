@@ -11,7 +11,7 @@ from explorer.ui.gallery import Item, gallery
 from explorer.ui.lessons.lesson import Lesson, Scene, scaled
 from explorer.ui.maps import percent
 from explorer.ui.panels import Bar, Panel, bars, panels
-from explorer.ui.view import bound, whole
+from explorer.ui.view import counted
 from explorer.walk import Browsing, Seeing
 
 _CHANNELS = 24
@@ -62,14 +62,13 @@ def _short(value: float) -> str:
 
 def _channels(scene: Scene) -> None:
     with scene.control:
-        place = bound(
+        place = counted(
             st.slider,
             "learn.channel",
             1,
-            whole(1, _CHANNELS),
+            1,
+            _CHANNELS,
             label="Channel, from the strongest",
-            min_value=1,
-            max_value=_CHANNELS,
             help="1 is the channel with the largest mean.",
         )
     _, right = scene.photograph()
