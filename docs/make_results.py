@@ -3,7 +3,8 @@
     PYTHONPATH=. python docs/make_results.py DATA RESULTS
 
 DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
-journals, so that what was stopped goes on. A C++ compiler is needed.
+journals, so that what was stopped goes on; docs/results keeps the tables of what has ended and is not measured again.
+A C++ compiler is needed.
 """
 
 import sys
@@ -22,7 +23,8 @@ from explorer.methods import find as find_method
 from explorer.metrics import METRICS
 from explorer.metrics import find as find_metric
 
-BACKBONES = ("efficientnet_lite0", "squeezenet1_1")
+BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
+TABLES = Path(__file__).parent / "results"
 LIBRARY = "imagenet"
 METHODS = (
     *(
@@ -76,7 +78,7 @@ MEASURED = (
     *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
     *("average-drop:fill=black", "average-gain:fill=black"),
 )
-SIZES = (1, 5, 10, 30, 100, 300)
+_SIZED = [f"libra-cam:size={size}" for size in (1, 5, 10, 30, 100, 300)]
 # Means as published: method, then one number for each metric.
 PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
     "Opti-CAM, table 1, ResNet-50": (
@@ -155,25 +157,28 @@ PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
 _RESAMPLES = 2000
 
 
-def make(data: Path, results: Path) -> None:
+def measure(data: Path, results: Path) -> None:
+    references, photographs = data / "references", data / "validation"
+    some = _first(photographs, results / "first", 100)
     for backbone in BACKBONES:
-        references = data / "references"
         if not any((info.name, info.backbone) == (LIBRARY, backbone) for info in installed()):
             labels = ["--labels", str(references / "labels.csv")]
             build = ["library", "build", "--images", str(references), *labels, "--name", LIBRARY]
             assert not main([*build, "--backbone", backbone])
-        photographs = data / "validation"
-        defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
-        _evaluate(photographs, results / backbone, backbone, defined, "grad-cam")
-        _evaluate(photographs, results / f"{backbone}-costly", backbone, COSTLY, "grad-cam")
-        some = _first(photographs, results / "first", 100)
-        sizes = [f"libra-cam:size={size}" for size in SIZES]
-        _evaluate(some, results / f"{backbone}-sizes", backbone, [*sizes, "fake-cam"], "fake-cam")
+        _evaluate(some, results, f"{backbone}-sizes", backbone, [*_SIZED, "fake-cam"], "fake-cam")
         for rule in RULES:
-            out = results / f"{backbone}-{rule}"
-            _evaluate(some, out, backbone, ["libra-cam", "fake-cam"], "fake-cam", "--rule", rule)
-    text = "\n".join([*_document(results), *_library_document(results)]) + "\n"
-    (Path(__file__).parent / "results.md").write_text(text, "utf-8")
+            rows = ["libra-cam", "fake-cam"]
+            _evaluate(some, results, f"{backbone}-{rule}", backbone, rows, "fake-cam", "--rule", rule)
+    for backbone in BACKBONES:
+        defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
+        _evaluate(photographs, results, backbone, backbone, defined, "grad-cam")
+    for backbone in BACKBONES:
+        _evaluate(photographs, results, f"{backbone}-costly", backbone, COSTLY, "grad-cam")
+
+
+def write() -> None:
+    text = "\n".join([*_document(), *_library_document()]) + "\n"
+    (TABLES.parent / "results.md").write_text(text, "utf-8")
 
 
 def _first(photographs: Path, folder: Path, count: int) -> Path:
@@ -187,17 +192,31 @@ def _first(photographs: Path, folder: Path, count: int) -> Path:
 
 
 def _evaluate(
-    photographs: Path, out: Path, backbone: str, methods: Sequence[str], baseline: str, *more: str
+    photographs: Path,
+    results: Path,
+    name: str,
+    backbone: str,
+    methods: Sequence[str],
+    baseline: str,
+    *more: str,
 ) -> None:
-    if (out / "pictures.csv").exists():
+    """Measures unless the table is there already, and keeps its table."""
+    kept = TABLES / f"{name}.parquet"
+    if kept.exists():
         return
     tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
     chosen = ["--methods", ",".join(methods), "--metrics", ",".join(MEASURED), "--library", LIBRARY]
     command = ["evaluate", "--images", str(photographs), *tables, "--backbone", backbone, *chosen, *more]
+    out = results / name
     assert not main([*command, "--compile", "--baseline", baseline, "--workers", "0", "--out", str(out)])
+    table = read_csv(out / "pictures.csv")
+    TABLES.mkdir(exist_ok=True)
+    table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32")).to_parquet(
+        kept, compression="zstd"
+    )
 
 
-def _document(results: Path) -> Iterator[str]:
+def _document() -> Iterator[str]:
     yield "# Every method on 300 photographs\n"
     yield (
         "Made by `docs/make_results.py` with the evaluate command: 300 pictures of ImageNet's validation set (squashed "
@@ -214,7 +233,7 @@ def _document(results: Path) -> Iterator[str]:
     )
     for backbone in BACKBONES:
         yield f"## {backbone}\n"
-        yield _markdown(_scored(results, backbone), (*METHODS, *COSTLY), "grad-cam")
+        yield _markdown(_scored(backbone), (*METHODS, *COSTLY), "grad-cam")
     yield "## Where the published orders hold\n"
     yield (
         "For each published table every pair of the methods that are in it and here: how many pairs stand in the same "
@@ -224,7 +243,7 @@ def _document(results: Path) -> Iterator[str]:
     )
     yield "| published | metric | here | pairs in order | reversed beyond chance |\n|---|---|---|---:|---|"
     for backbone in BACKBONES:
-        table = _scored(results, backbone)
+        table = _scored(backbone)
         for source, (metrics, rows) in PUBLISHED.items():
             for position, metric in enumerate(metrics):
                 yield _compared(
@@ -232,7 +251,7 @@ def _document(results: Path) -> Iterator[str]:
                 )
 
 
-def _library_document(results: Path) -> Iterator[str]:
+def _library_document() -> Iterator[str]:
     yield "\n## Libra-CAM by the size of its library\n"
     yield (
         "The first 100 of these photographs; references drawn by the random rule (seed 0), the first so many of them."
@@ -240,26 +259,27 @@ def _library_document(results: Path) -> Iterator[str]:
     )
     for backbone in BACKBONES:
         yield f"### {backbone}\n"
-        sizes = [f"libra-cam:size={size}" for size in SIZES]
-        yield _markdown(
-            read_csv(results / f"{backbone}-sizes" / "pictures.csv"), [*sizes, "fake-cam"], "fake-cam"
-        )
+        yield _markdown(_table(f"{backbone}-sizes"), [*_SIZED, "fake-cam"], "fake-cam")
     yield "## Libra-CAM by the rule that selects its references\n"
     yield "The same 100 photographs, 30 references. Each row is an evaluation of its own.\n"
     for backbone in BACKBONES:
         yield f"### {backbone}\n"
         tables = []
         for rule in RULES:
-            table = read_csv(results / f"{backbone}-{rule}" / "pictures.csv")
+            table = _table(f"{backbone}-{rule}")
             table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
             tables.append(table.replace({"method": {"libra-cam": rule}}))
         yield _markdown(pd.concat(tables), [*RULES, "fake-cam"], "fake-cam")
 
 
-def _scored(results: Path, backbone: str) -> pd.DataFrame:
+def _scored(backbone: str) -> pd.DataFrame:
     """What both evaluations of a network measured, a row for each picture, method and variant."""
-    quick, costly = (read_csv(results / name / "pictures.csv") for name in (backbone, f"{backbone}-costly"))
+    quick, costly = _table(backbone), _table(f"{backbone}-costly")
     return pd.concat([quick, costly[costly["method"] != "grad-cam"]])
+
+
+def _table(name: str) -> pd.DataFrame:
+    return pd.read_parquet(TABLES / f"{name}.parquet")
 
 
 def _markdown(table: pd.DataFrame, names: Sequence[str], baseline: str) -> str:
@@ -320,4 +340,5 @@ def _scores(table: pd.DataFrame, name: str, metric: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), Path(sys.argv[2]))
+    measure(Path(sys.argv[1]), Path(sys.argv[2]))
+    write()

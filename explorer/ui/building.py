@@ -27,6 +27,7 @@ from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.lasting import busy, start, start_and_stop
 from explorer.ui.pictures import PAGE, find, pick
+from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import counted, selected, toggled
@@ -110,7 +111,8 @@ def import_form() -> None:
         name = st.text_input(
             "Another name", key="import name", max_chars=60, help="Empty: the name that it was exported with."
         ).strip()
-        if st.button("Import", disabled=file is None or busy("library")) and file is not None:
+        asked = pressed("Import", disabled=file is None or busy("library"))
+        if asked and file is not None and not busy("library"):
             _import(file, name)
             st.rerun()
 

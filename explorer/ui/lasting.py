@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer.compute import Job, State
 from explorer.ui.cells import plain
+from explorer.ui.press import pressed
 from explorer.ui.state import service
 from explorer.ui.view import turn
 
@@ -56,10 +57,9 @@ def start_and_stop(
         act: starts it.
     """
     with st.container(horizontal=True):
-        # Not as a callback: that would bear what was chosen when the button was drawn.
-        pressed = st.button(names[0], type="primary", disabled=busy(kind) or not ready, help=helps[0])
+        begun = pressed(names[0], type="primary", disabled=busy(kind) or not ready, help=helps[0])
         st.button(names[1], disabled=not busy(kind), on_click=_stop, args=(kind,), help=helps[1])
-    if pressed and ready:
+    if begun and ready and not busy(kind):
         act()
         st.rerun()
     job = lasting(kind)

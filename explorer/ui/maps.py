@@ -25,6 +25,7 @@ from explorer.ui.canvas import Crop, box_picker, parse_box
 from explorer.ui.cells import plain
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import fault
+from explorer.ui.press import pressed
 from explorer.ui.state import service, waiter
 from explorer.ui.view import REFUSED, one_of, picture_key, segmented, selected, view
 
@@ -215,9 +216,7 @@ def sanity(board: Board, row: Row) -> None:
         chosen = _one_method("sanity.method", names, names[0], "Method", "Whose map is put to the test.")
     asked = view().seed("sanity", "", one_of(METHODS))
     with columns[1]:
-        if st.button(
-            "Run the sanity check", help="Takes what the method costs, four times.", width="stretch"
-        ):
+        if pressed("Run the sanity check", help="Takes what the method costs, four times.", width="stretch"):
             asked = chosen
     view().keep("sanity", asked, "")
     explanation = next((one for one in row.explanations if one.request.method.name == chosen), None)

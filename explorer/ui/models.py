@@ -14,6 +14,7 @@ from explorer.ui.cells import plain
 from explorer.ui.checkpoints import Model, form
 from explorer.ui.lasting import lasting, start, start_and_stop
 from explorer.ui.live import fault, follow
+from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import turn
@@ -41,7 +42,7 @@ def show(choice: Choice, compare: StreamlitPage) -> None:
             _kept(own, compare, new=made is not None and own.identifier == made.result)
     st.subheader("Add a model", anchor=False)
     if (model := form()) is not None:
-        if st.button(
+        if pressed(
             "Try it", help="Loads the weights, lists the layers, and shows the model the first picture."
         ):
             st.session_state["tried model"] = model.key
@@ -58,14 +59,12 @@ def _kept(model: OwnModel, compare: StreamlitPage, *, new: bool) -> None:
                 f"{model.architecture}, {len(model.labels)} classes, {model.megabytes:.0f} MB, from {model.source}"
             )
         )
-        if st.button(
-            "Explain with it", key=f"use {model.fingerprint}", type="primary" if new else "secondary"
-        ):
+        if pressed("Explain with it", f"use {model.fingerprint}", type="primary" if new else "secondary"):
             turn("backbone", model.identifier)
             st.switch_page(compare)
         with st.popover("Delete"):
             st.markdown(plain(f"Delete {model.name} from this server? What was made with it stays."))
-            if st.button("Delete it", key=f"delete {model.fingerprint}"):
+            if pressed("Delete it", f"delete {model.fingerprint}"):
                 try:
                     backbones.delete(model)
                 except OwnModelError as refusal:

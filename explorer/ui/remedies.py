@@ -32,9 +32,8 @@ def why_blank(picture: Picture, cell: Cell, explanation: Explanation, choice: Ch
     st.warning(f"**Blank map.** {blank}")
     for remedy in _remedies(blank, picture, cell, explanation, choice):
         place = f"{picture.digest} {cell.method.name} {cell.place}"
-        if st.button(remedy.title, key=f"{remedy.title} {place}"):
-            turn(remedy.key, remedy.value)
-            st.rerun()
+        key = f"{remedy.title} {place}"
+        st.button(remedy.title, key=key, on_click=turn, args=(remedy.key, remedy.value))
 
 
 def _remedies(

@@ -172,10 +172,13 @@ def _linked() -> list[Upload]:
             f"The server no longer holds {gone} of the photographs that the link names: upload "
             f"{'it' if gone == 1 else 'them'} again."
         )
-    if named and st.button("Forget the photographs of the link", width="stretch"):
-        st.session_state["linked"] = []
-        st.rerun()
+    if named:
+        st.button("Forget the photographs of the link", width="stretch", on_click=_forget)
     return held
+
+
+def _forget() -> None:
+    st.session_state["linked"] = []
 
 
 def _digest(text: str) -> Any:

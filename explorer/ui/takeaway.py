@@ -13,6 +13,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.cells import plain
 from explorer.ui.lasting import taken
 from explorer.ui.live import fault
+from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, counted, number, segmented, some_of
@@ -53,14 +54,13 @@ def take_away(board: Board, choice: Choice, look: Look, order: Sequence[str], me
             more = len(wall.missing) - _NAMED
             named = "; ".join(wall.missing[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
             st.info(plain(f"Not ready yet, and left out of what is made now: {named}."))
-        # Not as a callback: that would bear what was on the wall when the button was drawn.
-        pressed = st.button(
+        asked = pressed(
             "Make the bundle",
             type="primary",
             disabled=not wall.rows,
             help="Holds what is on the wall when you press; nothing is computed again.",
         )
-        if pressed and wall.rows:
+        if asked and wall.rows:
             st.session_state["taken"] = _key(wall.identity)
             job = service().encode(_key(wall.identity), lambda job: pack(wall, job), waiter())
             if job.error is not None:
