@@ -30,7 +30,7 @@ from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import counted, selected, toggled
+from explorer.ui.view import bound, counted, one_of, selected, several, toggled
 
 LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES = "textures"
@@ -148,13 +148,19 @@ def _origin(board: Board, choice: Choice) -> _Origin | None:
 
 def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
     known = [layer.name for layer in reversed(board.watch(choice.layers()).result or ())]
-    default = choice.request.layer or next(iter(known), None)
+    if not known:
+        st.multiselect("Layers", [], disabled=True, key="layers to fill")
+        return ()
+    default = choice.request.layer or known[0]
     return tuple(
-        st.multiselect(
-            "Layers",
-            known,
-            default=[default] if default in known else [],
-            key=f"layers {choice.request.backbone} {default}",
+        bound(
+            st.multiselect,
+            f"filled.{choice.request.backbone}.{default}",
+            [default],
+            several(one_of(known)),
+            ",".join,
+            label="Layers",
+            options=known,
             help="Several are filled in one pass over the pictures; the deepest stands first.",
         )
     )

@@ -13,10 +13,11 @@ import streamlit as st
 
 from explorer import backbones
 from explorer.backbones import INTERPOLATIONS
-from explorer.ui.view import bound, network, selected, view
+from explorer.ui.view import bound, network, one_of, selected, view, whole
 
 _KINDS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _UPLOAD = "upload a file"
+_LARGEST_SIDE = 1024  # pixels
 
 
 @dataclass(frozen=True)
@@ -162,28 +163,52 @@ def _seen() -> tuple[tuple[str, Any], ...]:
     with st.expander("Preprocessing, if it is not that of the architecture's published weights"):
         first, second, third = st.columns(3)
         with first:
-            resize = st.number_input(
-                "Short side", 1, 1024, None, help="In pixels, to which pictures are resized."
-            )
+            resize = _pixels("resize", "Short side", "In pixels, to which pictures are resized.")
         with second:
-            crop = st.number_input(
-                "Crop", 1, 1024, None, help="Side in pixels of the square that the model sees."
-            )
+            crop = _pixels("crop", "Crop", "Side in pixels of the square that the model sees.")
         with third:
-            interpolation = st.selectbox(
-                "Interpolation",
-                INTERPOLATIONS,
+            interpolation = bound(
+                st.selectbox,
+                "seen.interpolation",
                 None,
+                one_of(INTERPOLATIONS),
+                label="Interpolation",
+                options=INTERPOLATIONS,
+                index=None,
                 help="How pictures are resized.",
                 placeholder="as usual",
             )
         mean, std = (
-            st.text_input(label, placeholder="0.5, 0.5, 0.5", help="Of the three channels, in 0 to 1.")
-            for label in ("Mean", "Standard deviation")
+            bound(
+                st.text_input,
+                f"seen.{key}",
+                "",
+                lambda text: text[:60],
+                label=label,
+                placeholder="0.5, 0.5, 0.5",
+                help="Of the three channels, in 0 to 1.",
+            )
+            for key, label in (("mean", "Mean"), ("std", "Standard deviation"))
         )
     given: dict[str, Any] = {"resize": resize, "crop": crop and (crop, crop), "interpolation": interpolation}
     given |= {"mean": _three(mean), "std": _three(std)}
     return tuple((name, value) for name, value in given.items() if value)
+
+
+def _pixels(key: str, label: str, about: str) -> int | None:
+    """A number of pixels, None where the architecture's own stands."""
+    side: int | None = bound(
+        st.number_input,
+        f"seen.{key}",
+        None,
+        whole(1, _LARGEST_SIDE),
+        label=label,
+        min_value=1,
+        max_value=_LARGEST_SIDE,
+        value=None,
+        help=about,
+    )
+    return side
 
 
 def _three(text: str) -> tuple[float, ...] | None:

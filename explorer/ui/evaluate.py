@@ -116,7 +116,7 @@ def _configuration(
             help="What the network predicts, or the label of the picture, where there are labels.",
         )
     with columns[2]:
-        titles = {str(method): method.title for method in methods} or {"grad-cam": "Grad-CAM"}
+        titles = {method.name: method.title for method in methods} or {"grad-cam": "Grad-CAM"}
         baseline = selected(
             "baseline",
             "grad-cam" if "grad-cam" in titles else next(iter(titles)),
@@ -138,7 +138,7 @@ def _configuration(
         request.seed,
         request.limit,
     )
-    return configuration, baseline
+    return configuration, next((str(method) for method in methods if method.name == baseline), baseline)
 
 
 def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer], pixels: int) -> None:

@@ -22,7 +22,7 @@ from explorer.ui.view import segmented
 SIZE = "libra-cam.size"
 """The key of the library size, whose slider stands on this page and not in the sidebar."""
 
-_SECTIONS = {
+SECTIONS = {
     "cut": "Where to cut",
     "references": "References",
     "size": "How many references",
@@ -48,9 +48,9 @@ def show(choice: Choice, look: Look) -> None:
         section = segmented(
             "section",
             "cut",
-            _SECTIONS,
+            SECTIONS,
             label="Look closer",
-            format_func=_SECTIONS.get,
+            format_func=SECTIONS.get,
             required=True,
             help="Each view looks at the same map and the same references.",
         )
