@@ -21,3 +21,17 @@ def settled(page, maps):
     expect(page.locator(DRAWN)).to_have_count(maps)
     expect(page.locator("figure.dimmed")).to_have_count(0)
     expect(page.get_by_test_id("stProgress")).to_have_count(0)
+
+
+DEVICES = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+}
+"""By name, what ``visit`` takes to look through it."""
+
+
+def fits(page):
+    """Nothing has to be scrolled sideways."""
+    wide, room = page.evaluate("[document.scrollingElement.scrollWidth, window.innerWidth]")
+    assert wide <= room

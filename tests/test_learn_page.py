@@ -110,7 +110,8 @@ def test_buttons_and_list_move(visit):
     settle(button("Next").click().run())
     assert lesson_title(app) == "2. Activation maps"
     assert link(app)["lesson"] == "2"
-    app.selectbox(key="widget lesson").set_value(6)
+    [lessons] = [box for box in app.selectbox if box.label == "Lesson"]
+    lessons.set_value(6)
     settle(app.run())
     assert lesson_title(app) == "6. SHAP and LIFT-CAM: fair shares"
     settle(button("Back").click().run())

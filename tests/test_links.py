@@ -1,5 +1,7 @@
 """Every control of every page, set to something else, is restored by the link that results."""
 
+import re
+
 import pytest
 from pages import link, open_page, settle
 from streamlit.runtime.state.common import TESTING_KEY
@@ -53,10 +55,8 @@ DECIDE = (
 def controls(app):
     """By key, what is part of the view."""
     found = {element.key or element.label: element for kind in KINDS for element in app.get(kind)}
-    kept = {key.removeprefix("widget "): one for key, one in found.items() if key.startswith("widget ")}
-    strange = [key for key in found if not key.startswith(("widget ", *OTHERS))]
-    assert not strange
-    return kept
+    assert [key for key in found if not key.startswith(("widget ", *OTHERS))] == []
+    return {re.sub(r"^widget | \d+$", "", key): one for key, one in found.items() if "widget" in key}
 
 
 def values(app):

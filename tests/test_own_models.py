@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from browser import DEVICES, fits
 from pages import drawn, link, open_page, settle
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -243,8 +244,9 @@ def press(app, label):
 
 
 @pytest.mark.parametrize("server", [{"EXPLORER_MODEL_MB": "200"}], indirect=True)
-def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder):
-    page = visit("/model?methods=grad-cam")
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder, device):
+    page = visit("/model?methods=grad-cam", **DEVICES[device])
     main_part = page.get_by_test_id("stMain")
     page.locator('[data-testid="stFileUploader"]:has-text("Checkpoint") input').set_input_files(
         folder / "zoo.safetensors"
@@ -259,6 +261,7 @@ def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder):
     page.get_by_role("button", name="Try it").click()
     expect(main_part.get_by_text("It works: 5 classes")).to_be_visible()
     expect(main_part.get_by_text("Classes: cat, dog, cow, hen, fox")).to_be_visible()
+    fits(page)
     page.get_by_role("button", name="Keep it").click()
     page.get_by_role("button", name="Explain with it").click()
     expect(page).to_have_url(re.compile(r"backbone=own"))
@@ -266,7 +269,12 @@ def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder):
     expect(page.get_by_test_id("stMain").get_by_role("combobox", name="Explained class")).to_have_value(
         re.compile("|".join(CLASSES))
     )
+    fits(page)
+    if device == "phone":
+        page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_role("link", name="Your model").click()
+    if device == "phone":
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_role("button", name="Explain with it")).to_have_count(0)

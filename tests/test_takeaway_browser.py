@@ -5,28 +5,40 @@ import subprocess
 import sys
 from pathlib import Path
 
-from browser import photograph, settled
+import pytest
+from browser import DEVICES, fits, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[1]
-METHODS = "grad-cam,grad-cam%2B%2B,layer-cam,lift-cam,libra-cam,eigen-cam,fake-cam,random"
+WALL = (
+    "chelsea,coffee,rocket,astronaut,china",
+    "grad-cam,grad-cam%2B%2B,layer-cam,lift-cam,libra-cam,eigen-cam,fake-cam,random",
+)
+SMALL = ("chelsea", "grad-cam,random")
 
 
-def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path):
-    samples = "chelsea,coffee,rocket,astronaut,china"
-    page = visit(f"/?samples={samples}&methods={METHODS}&libra-cam.size=3&seed=4&metrics=")
+@pytest.mark.parametrize(
+    ("device", "samples", "methods"), [("light", *WALL), ("dark", *SMALL), ("phone", *SMALL)]
+)
+def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path, device, samples, methods):
+    page = visit(f"/?samples={samples}&methods={methods}&libra-cam.size=3&seed=4&metrics=", **DEVICES[device])
+    across, pictures = methods.count(",") + 1, samples.count(",") + 2
+    if device == "phone":
+        page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([photograph("coffee", (300, 420))])
-    settled(page, 32)
-    page.get_by_text("5–6", exact=True).click()
-    settled(page, 16)
+    if device == "phone":
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    settled(page, min(pictures, 4) * across)
+    if pictures > 4:
+        page.get_by_text(f"5–{pictures}", exact=True).click()
+        settled(page, (pictures - 4) * across)
     page.get_by_text("Take away").click()
     page.get_by_role("button", name="Make the bundle").click()
     archive = page.get_by_role("button", name="Bundle (")
     expect(archive).to_be_visible()
-    expect(
-        page.get_by_text("your uploads (coffee.jpg) only while this server has room for them")
-    ).to_be_visible()
+    expect(page.get_by_text("your uploads (coffee.jpg) only while this server has room")).to_be_visible()
+    fits(page)
     with page.expect_download() as download:
         archive.click()
     download.value.save_as(tmp_path / "bundle.zip")
@@ -40,4 +52,4 @@ def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path):
         command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All 48 maps are bit-equal" in done.stdout
+    assert f"All {pictures * across} maps are bit-equal" in done.stdout

@@ -174,7 +174,6 @@ def _seen() -> tuple[tuple[str, Any], ...]:
                 one_of(INTERPOLATIONS),
                 label="Interpolation",
                 options=INTERPOLATIONS,
-                index=None,
                 help="How pictures are resized.",
                 placeholder="as usual",
             )
@@ -205,7 +204,6 @@ def _pixels(key: str, label: str, about: str) -> int | None:
         label=label,
         min_value=1,
         max_value=_LARGEST_SIDE,
-        value=None,
         help=about,
     )
     return side

@@ -14,7 +14,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.lessons import LESSONS, Lesson, Scene
 from explorer.ui.live import live
 from explorer.ui.sidebar import Choice
-from explorer.ui.view import bound, toggled, turn, view, whole
+from explorer.ui.view import bound, known, toggled, turn, view, whole
 
 _KEY = "lesson"
 _SAMPLE = "chelsea"
@@ -85,9 +85,7 @@ def _draw(lesson: Lesson, board: Board, choice: Choice, look: Look) -> None:
 def _navigation() -> bool:
     """The buttons, the list of lessons and the switch; whether somebody presents."""
     last = len(LESSONS)
-    kept = view().seed(_KEY, 1, whole(1, last))
-    # The list is drawn after the first button; what it has just been set to is known already.
-    at = st.session_state.get(f"widget {_KEY}", kept)
+    at = known(_KEY, 1, whole(1, last))  # the list is drawn after the first button
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button("Back", icon=":material/arrow_back:", disabled=at == 1, on_click=_go, args=(at - 1,))
         bound(
@@ -125,7 +123,7 @@ def _clicked() -> None:
 def wanted(raw: Any) -> int | None:
     """The number of a lesson in what the browser sent, which is not trusted."""
     number = raw.get("lesson") if isinstance(raw, Mapping) else None
-    return next((known for known in range(1, len(LESSONS) + 1) if known == number), None)
+    return next((one for one in range(1, len(LESSONS) + 1) if one == number), None)
 
 
 def _of(lesson: Lesson, choice: Choice) -> Choice:

@@ -364,7 +364,7 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
             turn(key, high)
         drawn: dict[str, float] = st.session_state.setdefault("limits", {})
         if drawn.get(key, high) != high:  # to Streamlit another widget, which would begin at its lowest value
-            st.session_state.pop(f"widget {key}", None)
+            turn(key, view().values[key])
         drawn[key] = high
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         with places.get(key, nullcontext()):

@@ -1,5 +1,6 @@
 """What a visitor has chosen, kept through page switches and mirrored in the URL, so that a link restores it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,17 @@ _NONE = object()
 @dataclass
 class View:
     """The choices of one session by key. Values come from widgets, or once from the URL, where anything can
-    stand: a value that its parser refuses gives way to the default, with a note."""
+    stand: a value that its parser refuses gives way to the default, with a note.
+
+    ``starts`` holds what each widget on the page began with, ``turned`` how often it has been replaced by a new one.
+    """
 
     asked: dict[str, str] = field(default_factory=lambda: st.query_params.to_dict())
     values: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    starts: dict[str, Any] = field(default_factory=dict)
+    turned: Counter[str] = field(default_factory=Counter)
 
     def seed(self, key: str, default: Any, parse: Callable[[str], Any]) -> Any:
         """The value chosen before, else the one in the URL, else the default."""
@@ -70,32 +76,58 @@ def bound(
 ) -> Any:
     """Draws a widget whose value lives in the view and in the URL.
 
+    What it begins with is its default in every run. A value that is set through the session's state would be sent in
+    one run alone: where the next one follows at once, the browser never hears of it.
+
     Args:
         widget: a streamlit widget that takes ``key``, with its label and options in ``arguments``.
         parse: from the text in the URL to a value, or ``REFUSED``.
         show: from a value to its text in the URL.
     """
-    state = f"widget {key}"
     value = view().seed(key, default, parse)
-    if state not in st.session_state:
-        st.session_state[state] = value
-    chosen = widget(key=state, **arguments)
+    state = _state(key)
+    begin = _beginning(widget, _start(state, value), value, arguments.get("options"))
+    chosen = widget(key=state, **begin, **arguments)
     return view().keep(key, default if chosen is None else chosen, default, show)
 
 
 def known(key: str, default: Any, parse: Callable[[str], Any]) -> Any:
     """The value of a widget that is drawn later in this run: what it has just been set to, else what the view holds."""
     kept = view().seed(key, default, parse)
-    set_to = st.session_state.get(f"widget {key}", kept)
+    set_to = st.session_state.get(_state(key), kept)
     return default if set_to is None else set_to
 
 
 def turn(key: str, value: Any) -> None:
-    """Has the view hold a value, and its widgets, of a group too, start anew from there."""
+    """Has the view hold a value, and its widgets, of a group too, give way to new ones that begin with it."""
     view().values[key] = value
-    for state in list(st.session_state):
-        if state == f"widget {key}" or str(state).startswith(f"widget {key}."):
-            del st.session_state[state]
+    view().turned[key] += 1
+
+
+def _state(key: str, member: str = "") -> str:
+    """The name of a widget, or of a member of a group, in the session's state."""
+    turned = view().turned[key]
+    return f"widget {key}{member}" + (f" {turned}" if turned else "")
+
+
+def _start(state: str, value: Any) -> Any:
+    """What a widget began with when it came to the page; the value now if it comes in this run."""
+    starts = view().starts
+    if state not in st.session_state:
+        starts[state] = value
+    return starts[state]
+
+
+def _beginning(
+    widget: Callable[..., Any], start: Any, value: Any, options: Collection[Any] | None
+) -> dict[str, Any]:
+    """The argument that has a widget begin with a value; the value now where the options no longer hold that."""
+    if widget in (st.multiselect, st.pills) and options is not None:
+        return {"default": [one for one in start if one in options]}
+    begin = start if options is None or start in options else value
+    if widget in (st.selectbox, st.radio) and options is not None:
+        return {"index": list(options).index(begin) if begin in options else None}
+    return {"default" if widget is st.segmented_control else "value": begin}
 
 
 def counted(widget: Callable[..., Any], key: str, default: int, low: int, high: int, **arguments: Any) -> int:
@@ -142,10 +174,11 @@ def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], *
     wanted = view().seed(key, default, some_of(options))
     chosen: list[str] = []
     for label, names in groups.items():
-        state = f"widget {key}.{label}"
-        if state not in st.session_state:
-            st.session_state[state] = [name for name in wanted if name in names]
-        chosen += st.pills(label.capitalize(), names, key=state, selection_mode="multi", **arguments)
+        state = _state(key, f".{label}")
+        start = _start(state, [name for name in wanted if name in names])
+        chosen += st.pills(
+            label.capitalize(), names, default=start, key=state, selection_mode="multi", **arguments
+        )
     return view().keep(key, chosen, default, ",".join)
 
 
