@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.text import Text
 from PIL import Image
 
@@ -183,6 +184,47 @@ def test_several_maps_of_a_method_and_a_picture_have_names_of_their_own(engine, 
     shown = texts(grid(rows(taken), Layout(width=6, dpi=72)))
     assert {*layers} < {*shown}
     assert sum("Layer-CAM" in text for text in shown) == 1
+
+
+def extended(explanation, saliency, extent):
+    """The same with another map, of one value, and extent."""
+    made = explanation.attribution
+    flat = torch.full_like(made.saliency, saliency)
+    changed = replace(made, saliency=flat, extent=None if extent is None else torch.tensor(extent))
+    return replace(explanation, attribution=changed)
+
+
+SHARED = Layout(width=5, dpi=100, colour_map="greys", opacity=1, shared=True, classes=False, photograph=False)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "greys", "ticks"),
+    [
+        ((0.5, (0.0, 4.0)), (1.0, (0.0, 1.0)), (128, 64), ["0", "2", "4"]),
+        ((0.5, (1.0, 3.0)), (1.0, (-1.0, 1.0)), (191, 128), ["-1", "1", "3"]),
+        ((0.5, None), (1.0, None), (128, 255), ["0", "0.5", "1"]),
+    ],
+)
+def test_in_the_figure_the_maps_of_a_method_share_a_scale(engine, upload, first, second, greys, ticks):
+    explanation = engine.explain(upload, Request())
+    maps = [Hung("Grad-CAM", extended(explanation, *one)) for one in (first, second)]
+    taken = Wall(tuple(Line(upload, "", (one,)) for one in maps), (), SHARED)
+    figure = grid(rows(taken), SHARED)
+    middles = [axes.images[0].get_array() for axes in figure.axes[:2]]
+    assert tuple(int(image[image.shape[0] // 2, image.shape[1] // 2, 0]) for image in middles) == greys
+    assert [label.get_text() for label in figure.axes[2].get_yticklabels()] == ticks
+    files = zipfile.ZipFile(io.BytesIO(pack(taken, Silent()).archive))
+    for name, grey in zip(("01-grad-cam", "01-grad-cam-2"), greys, strict=True):
+        drawn = Image.open(io.BytesIO(files.read(f"overlays/{name}.png")))
+        assert drawn.getpixel((drawn.width // 2, drawn.height // 2)) == (grey,) * 3
+        saved = np.load(io.BytesIO(files.read(f"maps/{name}.npy")))
+        assert saved.max() in (0.5, 1), "the map itself stays from 0 to 1"
+
+
+def test_the_bar_of_several_scales_says_so(wall):
+    shared = texts(grid(rows(wall), replace(SHARED, width=8)))
+    assert {"0", "high", "one scale per method"} < {*shared}
+    assert "one scale per method" not in texts(grid(rows(wall), replace(SHARED, width=8, shared=False)))
 
 
 def test_nothing_to_take_is_refused():

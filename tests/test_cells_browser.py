@@ -172,10 +172,60 @@ def _fills_the_screen(page, cell, figure):
     expect(title).to_be_hidden()
 
 
+def test_maps_of_a_method_share_a_scale(visit):
+    """Two pictures: the weaker map takes the colours and the numbers of the stronger, until that is taken away."""
+    page = visit("/?samples=chelsea,china&methods=grad-cam,random&look=heat-greys-55-None")
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.reload()
+    settled(page, 4)
+    extents = [
+        Engine()
+        .explain(images.sample(name), Request(method=METHODS["grad-cam"]()))
+        .attribution.extent.tolist()
+        for name in ("chelsea", "china")
+    ]
+    (low, high), (_, top) = sorted(extents, key=lambda extent: extent[1])
+    weaker = page.locator(WALL).nth(0 if (low, high) == tuple(extents[0]) else 2)
+    cell, legend = weaker.locator("canvas[data-cell]"), weaker.locator(".scale")
+    expect(legend).to_have_text("01own scale")
+    own = middle(cell)
+    sent.clear()
+    page.get_by_role("combobox", name="Scale", exact=True).evaluate(
+        """select => { select.value = "shared"; select.dispatchEvent(new Event("input", { bubbles: true })) }"""
+    )
+    expect(legend).to_have_text(f"0{float(f'{top:.3g}'):g}shared")
+    expect(legend).to_have_attribute("aria-label", re.compile("^One scale for all Grad-CAM maps here"))
+    expect(page.locator(WALL).nth(1).locator(".scale")).to_have_text("01no units")
+    assert not sent
+    expected = (255 * low + (high - low) * own) / top
+    assert np.mean(abs(middle(cell) - expected) <= 2) > 0.9
+    assert expected.max() < 0.9 * own.max()
+    cell.focus()
+    value = re.match(r"1\.00 \((.+)\) · ", weaker.locator("output").inner_text())[1]
+    assert float(value) == pytest.approx(high, rel=0.005)
+
+    page.get_by_role("combobox", name="Scale", exact=True).select_option("own")
+    page.get_by_role("combobox", name="Scale", exact=True).select_option("shared")
+    expect(page).to_have_url(re.compile("look=heat-greys-55-None-shared"))
+    stronger = ("Chelsea", "China")[extents.index(max(extents, key=lambda extent: extent[1]))]
+    page.get_by_role("button", name=stronger).click()
+    settled(page, 2)
+    expect(page.locator(WALL).first.locator(".scale")).to_have_text(f"0{float(f'{high:.3g}'):g}shared")
+
+
+def middle(cell):
+    """The grey levels in the middle of the crop."""
+    shown = pixels(cell)[..., 0]
+    height, width = shown.shape
+    side = height // 4
+    return shown[height // 2 - side : height // 2 + side, width // 2 - side : width // 2 + side]
+
+
 def test_phone(visit):
     """The views fit, the readout is one line inside the picture, and the button needs no hover."""
     page = visit(
-        "/?samples=china&methods=grad-cam&look=wipe-inferno-55-None",
+        "/?samples=china&methods=grad-cam&look=wipe-inferno-55-None-shared",
         viewport={"width": 390, "height": 844},
         color_scheme="dark",
         has_touch=True,
@@ -194,7 +244,8 @@ def test_phone(visit):
     assert readout.bounding_box()["height"] < 24
     assert figure.bounding_box()["height"] == height
     divided(page, 50)  # a tap reads a value and leaves the divider alone
-    for view in page.get_by_role("radio", name=re.compile("^(Overlay|Outline)$")).all():
+    views = page.get_by_role("radio", name=re.compile("^(Overlay|Outline)$")).all()
+    for view in (*views, page.get_by_role("combobox", name="Scale", exact=True)):
         area = view.bounding_box()
         assert 0 <= area["x"] < area["x"] + area["width"] <= 390
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390

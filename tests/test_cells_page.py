@@ -12,7 +12,7 @@ from explorer.compute import Engine
 from explorer.methods.base import from_signed
 from explorer.methods.gradient import GradCAM
 from explorer.render.colour import DIVERGING, diverging_levels, diverging_table
-from explorer.ui.canvas import VIEWS, Look
+from explorer.ui.canvas import SCALES, VIEWS, Look
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -41,12 +41,14 @@ def test_the_signed_map_and_the_curve_are_sent_when_they_are_needed():
     curve = explanation.calibration
     [wall, at_cut] = drawn(app)
     assert wall["signed"] is None
+    assert wall["method"] == at_cut["method"] == "Grad-CAM"
+    assert wall["extent"] == at_cut["extent"] == explanation.attribution.extent.tolist()
     assert [removed for removed, _ in wall["curve"]] == list(curve.removed)
     assert [chance for _, chance in wall["curve"]] == pytest.approx(list(curve.probabilities), abs=1e-5)
 
     app.session_state["look bar"] = {"look": asdict(Look("signed"))}
     settle(app.run())
-    assert link(app)["look"] == "signed-inferno-55-None"
+    assert link(app)["look"] == "signed-inferno-55-None-own"
     [wall, at_cut] = drawn(app)
     assert at_cut["signed"] is None
     expected = enlarged(explanation.attribution.signed.numpy(), explanation.attribution.saliency.shape)
@@ -75,10 +77,16 @@ def test_where_all_speaks_against_a_class_the_signed_map_shows_it(monkeypatch):
     assert levels(data["signed"]["values"]).min() == 0
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_stands_in_the_link(view):
-    look = Look(view, "viridis", 40, 65)
+def test_every_view_and_scale_stands_in_the_link(view, scale):
+    look = Look(view, "viridis", 40, 65, scale)
     assert Look.from_text(look.to_text()) == look
+
+
+@pytest.mark.parametrize("text", ["heat-viridis-40-65", "heat-viridis-40-65-none"])
+def test_a_link_without_a_scale_gives_each_map_its_own(text):
+    assert Look.from_text(text) == Look("heat", "viridis", 40, 65, "own")
 
 
 def test_zero_is_the_middle_of_the_signed_colours():

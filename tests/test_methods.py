@@ -10,6 +10,7 @@ import pytest
 import pytorch_grad_cam
 import torch
 import torchcam.methods
+from papers.fullgrad import corners_aligned
 from papers.libra import calibration, libra_cam, rejection
 from papers.network import normalised, upsampled, weighted_sum
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -69,6 +70,43 @@ def test_the_map_and_the_references_kept_are_those_of_the_paper(scene, method, r
     if theirs.kept is not None:
         assert ours.kept.tolist() == theirs.kept
         assert ours.gains.tolist() == pytest.approx(theirs.gains, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def small_probe():
+    """Seeded random weights, small enough for every variant of every method."""
+    torch.manual_seed(2)
+    trunk = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
+    model = nn.Sequential(*trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    nn.init.normal_(model[-1].weight, std=10)
+    preprocessing = Preprocessing(16, (16, 16), "bilinear", (0.0,) * 3, (1.0,) * 3)
+    return Probe(Backbone("small", model.eval(), preprocessing, tuple("abcd")).cut(), torch.rand(3, 16, 16))
+
+
+UNITLESS = {"libra-cam", "opti-cam", "fullgrad", "agf", "fake-cam", "random", "centre-gaussian", "constant"}
+
+
+@pytest.mark.parametrize(("method", "rank"), [*variants(), (find("layer-cam")(stages=2), 0)])
+def test_the_extent_undoes_the_scaling(small_probe, method, rank):
+    """In the method's own units the map is the signed one, rectified or not, up-sampled."""
+    target = int(small_probe.logits.argsort(descending=True)[rank])
+    found = method(small_probe, target, torch.rand(3, *small_probe.activation.shape))
+    unitless = method.name in UNITLESS or str(method) in ("layer-cam:stages=2", "relevance-cam:official")
+    assert (found.extent is None) == (unitless or found.blank is not None)
+    if found.extent is None:
+        return
+    signed = found.signed.double().numpy()
+    if method.name not in ("relevance-cam", "sig-cam"):
+        signed = signed.clip(min=0)
+    low, high = found.extent.tolist()
+    values = low + (high - low) * found.saliency.double().numpy()
+    grow = (
+        corners_aligned
+        if method == find("sig-cam")(**papers.OPTIONS["sig-cam"], official=True)
+        else upsampled
+    )
+    expected = grow(signed, small_probe.size)
+    assert values == pytest.approx(expected, abs=1e-5 * abs(expected).max())
 
 
 @pytest.mark.parametrize("method", [LibraCAM(), LibraCAM(official=True), find("grad-cam")()], ids=str)

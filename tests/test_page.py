@@ -67,7 +67,7 @@ def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
     app.selectbox(key="widget class.coffee").set_value(504)
     app.selectbox(key="widget layer.efficientnet_lite0").set_value("conv_head")
     app.session_state["look bar"] = {
-        "look": {"view": "cut", "colour_map": "viridis", "opacity": 40, "cut": 65}
+        "look": {"view": "cut", "colour_map": "viridis", "opacity": 40, "cut": 65, "scale": "shared"}
     }
     settle(app.run())
     assert link(app) == {
@@ -78,7 +78,7 @@ def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
         "libra-cam.size": "12",
         "class.coffee": "504",
         "layer.efficientnet_lite0": "conv_head",
-        "look": "cut-viridis-40-65",
+        "look": "cut-viridis-40-65-shared",
     }
     again = visit(**link(app))
     assert drawn(again) == drawn(app)
@@ -87,6 +87,7 @@ def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
         "colour_map": "viridis",
         "opacity": 40,
         "cut": 65,
+        "scale": "shared",
     }
     assert link(again) == link(app)
 

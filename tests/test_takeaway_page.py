@@ -108,6 +108,17 @@ def test_the_figure_has_the_settings_and_the_link_restores_them(visit):
     assert taken(again) is taken(app)
 
 
+def test_the_scale_of_the_page_is_that_of_the_figure(visit):
+    own = taken(press(visit(methods="grad-cam", samples="chelsea,china")))
+    shared = taken(
+        press(visit(methods="grad-cam", samples="chelsea,china", look="overlay-inferno-55-None-shared"))
+    )
+    assert shared.figure["svg"] != own.figure["svg"]
+    text = zipfile.ZipFile(io.BytesIO(shared.archive)).read("README.md").decode()
+    highest = max(entry["extent"][1] for entry in manifest(shared)["explanations"])
+    assert f"- grad-cam: from 0 to {highest:.3g}\n" in text
+
+
 def test_what_cannot_be_drawn_is_said(visit):
     app = visit(methods="grad-cam,grad-cam++")
     app.number_input(key="widget print.cm").set_value(1.0)

@@ -9,10 +9,10 @@ _TEXT = """\
 `figure.png`, `figure.svg` and `figure.pdf` show everything at once. `maps` holds each map (float32, 0 to 1, in the
 frame of the network's input), `overlays` the map on its photograph, `pictures` the photographs as they were decoded.
 {tables}`references.bib` has the papers to cite. `manifest.json` says what everything was made of, with the
-digest (sha256) of every file.
+digest (sha256) of every file; `extent` are the values in the method's own units that 0 and 1 of a map stand for.
 
 {index}
-{missing}
+{scales}{missing}
 ## The same maps again
 
 With this ZIP file, or the folder that it was unpacked into, in the place of `bundle.zip`:
@@ -64,7 +64,21 @@ def readme(wall: Wall) -> str:
         tables=f"`{'` and `'.join(tables)}` {'have' if len(tables) > 1 else 'has'} the figures. "
         if tables
         else "",
+        scales=_scales(wall),
         missing=f"\nNot ready when this was made:\n\n{missing}\n" if missing else "",
+    )
+
+
+def _scales(wall: Wall) -> str:
+    """What the colours stand for where methods share a scale."""
+    if not wall.layout.shared:
+        return ""
+    told = "".join(
+        f"- {_cell(name)}: from {low:.3g} to {high:.3g}\n" for name, (low, high) in wall.ends.items()
+    )
+    return (
+        "\nIn the figure and the overlays all maps of a method share one scale of colours, in its own units; where a "
+        f"method has none, from 0 to 1.\n\n{told}"
     )
 
 

@@ -9,6 +9,7 @@ from explorer.compute import Explanation, Figures
 from explorer.images import Picture
 from explorer.metrics import Metric
 from explorer.render.publication import Layout
+from explorer.render.scale import Ends, shared_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Wall:
     Args:
         rows: those of one picture one after the other.
         metrics: that the figures are of.
-        layout: of the figure; the overlays have its colours too.
+        layout: of the figure; the overlays have its colours and its scale too.
         missing: what is not on the wall yet, a phrase each.
     """
 
@@ -58,6 +59,12 @@ class Wall:
             number, _ = numbers[row.picture.digest]
             for hung in row.maps:
                 yield stem(number, hung.explanation.request.method.name, taken), row, hung
+
+    @property
+    def ends(self) -> dict[str, Ends]:
+        """The scales that methods share, by their names with their options; none where each map has its own."""
+        shown = (hung.explanation for row in self.rows for hung in row.maps)
+        return shared_ends(shown) if self.layout.shared else {}
 
     @property
     def identity(self) -> str:

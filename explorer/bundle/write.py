@@ -20,6 +20,7 @@ from explorer.render.arrays import npy
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
 from explorer.render.publication import FORMATS, Row, encoded, grid
+from explorer.render.scale import scaled
 
 _PREVIEW = 1400  # pixels
 _ABOUT = ("map", "picture", "network", "layer", "method")
@@ -71,13 +72,14 @@ def pack(wall: Wall, progress: Progress) -> Packed:
 
 def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator[tuple[str, bytes]]:
     """All but the manifest, by name."""
-    layout = wall.layout
+    layout, ends = wall.layout, wall.ends
     for number, picture in wall.pictures.values():
         yield f"pictures/{number:02}.png", png(picture.image)
     for name, row, hung in wall.named():
-        explanation, saliency = hung.explanation, hung.explanation.attribution.saliency.numpy()
-        yield f"maps/{name}.npy", npy(saliency)
-        drawn = overlay(row.picture, saliency, explanation.box, layout.colour_map, layout.opacity)
+        explanation = hung.explanation
+        yield f"maps/{name}.npy", npy(explanation.attribution.saliency.numpy())
+        values = scaled(explanation, ends.get(str(explanation.request.method)))
+        drawn = overlay(row.picture, values, explanation.box, layout.colour_map, layout.opacity)
         yield f"overlays/{name}.png", png(drawn)
         progress.advance(1)
     for kind, data in figure.items():

@@ -49,12 +49,15 @@ class Attribution:
         signed: (h, w) float32 at the layer's resolution, before any ReLU or scaling.
         blank: why the map is blank, in a sentence with a remedy; None for a usable map.
         notes: what the method has to say of this very map, a sentence each.
+        extent: (2,), the values that 0 and 1 of the map stand for in the method's own units, after ReLU and
+            up-sampling; None where it has no such units, being blank or normalised on the way.
     """
 
     saliency: Tensor
     signed: Tensor
     blank: Blank | None = None
     notes: tuple[str, ...] = ()
+    extent: Tensor | None = None
 
     def cpu(self) -> Self:
         """The same with every tensor in main memory."""
@@ -168,20 +171,27 @@ def find(name: str) -> type[Method]:
 
 
 def from_signed(
-    signed: Tensor, probe: Probe, notes: tuple[str, ...] = (), *, rectified: bool = True
+    signed: Tensor,
+    probe: Probe,
+    notes: tuple[str, ...] = (),
+    *,
+    rectified: bool = True,
+    units: bool = True,
 ) -> Attribution:
     """The common ending: ReLU, bilinear up-sampling, then min-max to [0, 1], with a reason when blank.
 
     Args:
         signed: (h, w), at the resolution of the layer or of the input.
         rectified: False for the methods without a ReLU, whose lowest value becomes 0.
+        units: False where values of two maps cannot be compared, so that the map has no extent.
     """
     blank = why_blank(signed, probe, rectified=rectified)
     if blank is not None:
         return Attribution(torch.zeros(probe.size, device=signed.device), signed, blank, notes)
     saliency = upsample((signed.relu() if rectified else signed)[None], probe.size)[0]
     low, high = saliency.aminmax()
-    return Attribution((saliency - low) / (high - low), signed, None, notes)
+    extent = torch.stack([low, high]) if units else None
+    return Attribution((saliency - low) / (high - low), signed, None, notes, extent)
 
 
 def weighted_sum(weights: Tensor, probe: Probe) -> Tensor:

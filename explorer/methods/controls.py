@@ -68,7 +68,7 @@ class Random(Method):
         """Independent uniform values, one for each position of the layer."""
         generator = torch.Generator().manual_seed(self.seed)
         values = torch.rand(probe.activation.shape[1:], generator=generator)
-        return from_signed(values.to(probe.image.device), probe)
+        return from_signed(values.to(probe.image.device), probe, units=False)
 
 
 @register
@@ -96,7 +96,8 @@ class CentreGaussian(Method):
         down, across = (
             ((torch.arange(side, device=probe.image.device) + 0.5) / side - 0.5) ** 2 for side in probe.size
         )
-        return from_signed(torch.exp(-(down[:, None] + across) / (2 * self.width**2)), probe)
+        bell = torch.exp(-(down[:, None] + across) / (2 * self.width**2))
+        return from_signed(bell, probe, units=False)
 
 
 @register

@@ -65,7 +65,7 @@ class FullGrad(Method):
         note = _completeness(
             float(logit.detach()), float(of_input.sum()), sum(float(part.sum()) for part in parts)
         )
-        return from_signed(total, probe, (note,))
+        return from_signed(total, probe, (note,), units=False)
 
     def _psi(self, part: Tensor, probe: Probe) -> Tensor:
         """|part| (C, h, w) scaled to [0, 1] over all channels together, summed over them and up-sampled (H, W)."""

@@ -113,7 +113,8 @@ class GradCAMPlusPlus(Method):
         found = from_signed(signed, probe)
         if self.official and found.blank is None:
             saliency = upsample(signed.relu()[None], probe.size)[0]
-            return Attribution(saliency / saliency.max(), signed)
+            high = saliency.max()
+            return Attribution(saliency / high, signed, extent=torch.stack([torch.zeros_like(high), high]))
         return found
 
 

@@ -114,6 +114,6 @@ class AGF(Method):
             return probe.interpreted(lambda images: interpret(backbone.graph, images, rules, place), image)
 
         attribution = factorised(run, probe.image, target).sum(0)
-        found = from_signed(attribution, probe, rectified=False)
+        found = from_signed(attribution, probe, rectified=False, units=False)
         flat = probe.activation.any() and not attribution.any()
         return replace(found, blank=Blank.SATURATED) if flat else found

@@ -1,7 +1,7 @@
 """Methods that share the class score out among the channels: Shapley values and their linear surrogate."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -164,8 +164,8 @@ class LIMECAM(Method):
         found = from_signed(weighted_sum(weights.float(), probe), probe)
         kept = f"The penalty leaves {int(weights.count_nonzero())} of {len(weights)} channels."
         if weights.any():
-            return Attribution(found.saliency, found.signed, found.blank, (kept,))
-        return Attribution(found.saliency, found.signed, Blank.PENALISED, (kept,))
+            return replace(found, notes=(kept,))
+        return replace(found, blank=Blank.PENALISED, notes=(kept,))
 
 
 def lasso(inputs: Tensor, outputs: Tensor, importance: Tensor, penalty: float) -> Tensor:

@@ -81,6 +81,7 @@ def as_json(document: Any) -> str:
 def entry(explanation: Explanation) -> dict[str, Any]:
     """One explanation, ready for JSON."""
     request, calibration, references = explanation.request, explanation.calibration, explanation.references
+    extent = explanation.attribution.extent
     return {
         "picture": {"name": explanation.name, "sha256": explanation.digest},
         "backbone": {
@@ -99,6 +100,7 @@ def entry(explanation: Explanation) -> dict[str, Any]:
             "probability": explanation.probability,
         },
         "blank": explanation.attribution.blank,
+        "extent": extent if extent is None else extent.tolist(),
         "notes": list(explanation.attribution.notes),
         "library": references
         and {

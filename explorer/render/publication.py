@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,7 @@ from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.render.colour import colour_table
 from explorer.render.overlay import overlay
+from explorer.render.scale import Ends, scaled, shared_ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +52,7 @@ class Layout:
         photograph, classes, bar: whether each photograph stands beside its maps, the explained class beside the
             picture's name, and a colour bar at the right.
         colour_map: a key of ``COLOUR_MAPS``; ``opacity`` of the maps, 0 to 1.
+        shared: whether all maps of a method share one scale of colours, instead of each its own.
     """
 
     width: float = 17 / 2.54
@@ -60,6 +62,7 @@ class Layout:
     bar: bool = True
     colour_map: str = "inferno"
     opacity: float = 0.55
+    shared: bool = False
 
 
 def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
@@ -75,7 +78,11 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     dpi = layout.dpi
     gap, width = round(dpi * _GAP), round(dpi * layout.width)
     left = round(dpi * (_LINE * (1 + any(row.title for row in rows) + 2 * layout.classes) + 2 * _GAP))
-    right = round(dpi * (_BAR + 4 * _LETTER + _GAP)) if layout.bar else 0
+    shown = [explanation for row in rows for _, explanation in row.maps]
+    ends = shared_ends(shown) if layout.shared else {}
+    ticks, meaning = _bar(shown, ends)
+    beside = _BAR + (1 + max(map(len, ticks))) * _LETTER + _LINE * bool(meaning) + _GAP
+    right = round(dpi * beside) if layout.bar else 0
     cell = (width - left - right) // len(columns) - gap
     if cell < dpi * _NARROWEST:
         raise ExplorerError(
@@ -91,23 +98,28 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
         sheet.write(place + cell / 2, top - gap, "\n".join(lines), ha="center", va="bottom")
     upper = top
     former = None
-    for (picture, title, shown), (wide, tall) in zip(rows, sizes, strict=True):
+    for (picture, title, maps), (wide, tall) in zip(rows, sizes, strict=True):
         inset, middle = (cell - wide) // 2, upper + tall / 2
-        lines = [picture.name, *([title] if title else ()), *(_classes(shown) if layout.classes else ())]
+        lines = [picture.name, *([title] if title else ()), *(_classes(maps) if layout.classes else ())]
         label = "\n".join(_shortened(line, _letters(tall, dpi)) for line in lines)
         sheet.write(left - 2 * gap, middle, label, rotation=90, ha="right", va="center")
         if layout.photograph and picture is not former:
             sheet.place(picture.image, (places[""] + inset, upper, wide, tall))
         former = picture
-        for column, explanation in shown:
+        for column, explanation in maps:
             place = places[column]
             if explanation.attribution.blank is not None:
                 sheet.write(place + cell / 2, middle, "blank", ha="center", va="center", color="#555555")
             else:
-                sheet.place(_overlay(picture, explanation, layout), (place + inset, upper, wide, tall))
+                values = scaled(explanation, ends.get(str(explanation.request.method)))
+                covered = overlay(picture, values, explanation.box, layout.colour_map, layout.opacity)
+                sheet.place(covered, (place + inset, upper, wide, tall))
         upper += tall + gap
     if layout.bar:
-        sheet.colour_bar(layout.colour_map, (width - right, top, round(dpi * _BAR), upper - gap - top))
+        high = upper - gap - top
+        sheet.colour_bar(layout.colour_map, ticks, (width - right, top, round(dpi * _BAR), high))
+        said = _shortened(meaning, _letters(high, dpi))
+        sheet.write(width - gap, top + high / 2, said, rotation=90, ha="right", va="center")
     return sheet.figure
 
 
@@ -157,14 +169,14 @@ class _Sheet:
         axes.imshow(image.resize(box[2:], Image.Resampling.LANCZOS), interpolation="none", aspect="auto")
         axes.set_axis_off()
 
-    def colour_bar(self, colour_map: str, box: tuple[int, int, int, int]) -> None:
+    def colour_bar(self, colour_map: str, ticks: Sequence[str], box: tuple[int, int, int, int]) -> None:
         axes = self._axes(box)
         axes.imshow(
             colour_table(colour_map)[::-1, None], extent=(0, 1, 0, 1), interpolation="none", aspect="auto"
         )
         axes.set_xticks([])
         axes.yaxis.tick_right()
-        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], family=_FONT, size=_POINTS - 1)
+        axes.set_yticks([0, 0.5, 1], ticks, family=_FONT, size=_POINTS - 1)
         axes.get_yticklabels()[0].set_va("bottom")
         axes.get_yticklabels()[-1].set_va("top")
         axes.tick_params(length=2, pad=2, width=0.5)
@@ -185,9 +197,17 @@ def _size(picture: Picture, cell: int) -> tuple[int, int]:
     return max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
 
 
-def _overlay(picture: Picture, explanation: Explanation, layout: Layout) -> Image.Image:
-    saliency = explanation.attribution.saliency.numpy()
-    return overlay(picture, saliency, explanation.box, layout.colour_map, layout.opacity)
+def _bar(shown: Sequence[Explanation], ends: Mapping[str, Ends]) -> tuple[list[str], str]:
+    """What stands at the lower end, the middle and the upper end of the colour bar, and what must be said of it.
+
+    Numbers, unless the maps have several scales.
+    """
+    usable = [explanation for explanation in shown if explanation.attribution.blank is None]
+    scales = {ends.get(str(explanation.request.method), (0.0, 1.0)) for explanation in usable}
+    if len(scales) > 1:
+        return ["low" if any(low for low, _ in scales) else "0", "", "high"], "one scale per method"
+    low, high = next(iter(scales), (0.0, 1.0))
+    return [f"{value:.3g}" for value in (low, (low + high) / 2, high)], ""
 
 
 def _classes(shown: Sequence[tuple[str, Explanation]]) -> list[str]:

@@ -8,7 +8,7 @@ Python hears only of a look that the user has settled on.
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,7 @@ VIEWS = {
     "cut": "At the cut",
     "outline": "Outline",
 }
+SCALES = {"own": "Each map its own", "shared": "One for each method"}
 Crop = tuple[float, float, float, float]
 """Left, top, right and bottom of the model's view, in fractions of the picture; may pass 0..1 a little."""
 
@@ -45,33 +46,36 @@ _canvas = st.components.v2.component(
 class Look:
     """How every map on the page is shown.
 
-    `view` is a key of `VIEWS`, `colour_map` a key of `COLOUR_MAPS`, `opacity` a percentage (0-100) and
-    `cut` the percentage of the area removed (0-100), or None for the cut recommended for each map.
+    `view` is a key of `VIEWS`, `colour_map` a key of `COLOUR_MAPS`, `opacity` a percentage (0-100),
+    `cut` the percentage of the area removed (0-100), or None for the cut recommended for each map, and
+    `scale` a key of `SCALES`.
     """
 
     view: str = "overlay"
     colour_map: str = "inferno"
     opacity: int = 55
     cut: int | None = None
+    scale: str = "own"
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Self:
         """Read a look from untrusted values (a URL, the browser); whatever is not valid takes its default."""
-        view, colour_map = str(raw.get("view")), str(raw.get("colour_map"))
+        view, colour_map, scale = (str(raw.get(name)) for name in ("view", "colour_map", "scale"))
         return cls(
             view=view if view in VIEWS else cls.view,
             colour_map=colour_map if colour_map in COLOUR_MAPS else cls.colour_map,
             opacity=_PERCENTAGES.get(str(raw.get("opacity")), cls.opacity),
             cut=_PERCENTAGES.get(str(raw.get("cut"))),
+            scale=scale if scale in SCALES else cls.scale,
         )
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Reads what ``to_text`` wrote; whatever is not valid takes its default."""
-        return cls.parse(dict(zip(("view", "colour_map", "opacity", "cut"), text.split("-"), strict=False)))
+        return cls.parse(dict(zip((item.name for item in fields(cls)), text.split("-"), strict=False)))
 
     def to_text(self) -> str:
-        return "-".join(str(value) for value in (self.view, self.colour_map, self.opacity, self.cut))
+        return "-".join(map(str, astuple(self)))
 
 
 def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:
@@ -89,6 +93,7 @@ def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:
             "key": key,
             "look": asdict(look),
             "views": VIEWS,
+            "scales": SCALES,
             "tables": _encoded_tables(),
             "diverging": _base64(diverging_table().tobytes()),
         },
@@ -130,6 +135,8 @@ def map_cell(
     view: str | None = None,
     curve: Sequence[tuple[float, float]] = (),
     signed: np.ndarray | None = None,
+    method: str | None = None,
+    extent: tuple[float, float] | None = None,
 ) -> None:
     """Draw a map on the photograph published as `photo`, whichever of the two arrives first.
 
@@ -141,6 +148,8 @@ def map_cell(
     `curve` holds (percentage of the area removed, probability of the class) in ascending order, for the readout.
     `signed` is (h, w), of any range and no larger than `saliency`: what the view "signed" shows, enlarged. It is to be
     sent while the look says so; until it comes the map is shown dimmed.
+    `method` is its name in words: where the look says so, maps of one name share a scale, in the units of `extent`, the
+    values that 0 and 1 of the map stand for (None if there are no such units).
     """
     for values in (saliency, signed):
         if values is not None and (values.ndim != 2 or not np.isfinite(values).all()):
@@ -164,6 +173,8 @@ def map_cell(
             "view": view,
             "curve": list(curve),
             "signed": None if signed is None else _signed(signed, width, height),
+            "method": method,
+            "extent": extent,
         },
     )
 

@@ -1,6 +1,6 @@
 """One picture and one map on the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ from explorer.render.arrays import npy
 from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.manifest import as_json, manifest
 from explorer.render.overlay import jpeg, overlay, png
+from explorer.render.scale import Ends, scaled
 from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Cell, Row, target_key, titled
 from explorer.ui.canvas import Look
@@ -77,8 +78,19 @@ def about(method: Method) -> str:
     )
 
 
-def map_cell(picture: Picture, cell: Cell, choice: Choice, look: Look, strip: Strip | None = None) -> None:
-    """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank."""
+def map_cell(
+    picture: Picture,
+    cell: Cell,
+    choice: Choice,
+    look: Look,
+    strip: Strip | None = None,
+    ends: Mapping[str, Ends] | None = None,
+) -> None:
+    """A map with its figures; while it is being made the former one dimmed, and the reason if it is blank.
+
+    Args:
+        ends: the scales that the methods of the page share, for the picture that is downloaded.
+    """
     job, explanation = cell.job, cell.explanation
     if isinstance(job.refusal, UndefinedMethodError | UnknownClassError):
         with st.container(height=220, border=True):
@@ -103,11 +115,17 @@ def map_cell(picture: Picture, cell: Cell, choice: Choice, look: Look, strip: St
         strip.draw()
     for note in explanation.attribution.notes:
         st.caption(plain(note))
-    _downloads(picture, cell, explanation, look, strip)
+    scale = ends.get(str(explanation.request.method)) if ends else None
+    _downloads(picture, cell, explanation, look, strip, scale)
 
 
 def _downloads(
-    picture: Picture, cell: Cell, explanation: Explanation, look: Look, strip: Strip | None
+    picture: Picture,
+    cell: Cell,
+    explanation: Explanation,
+    look: Look,
+    strip: Strip | None,
+    scale: Ends | None,
 ) -> None:
     """The files of one map, made when the popover opens: what is registered at every poll can be gone at a click."""
     method = explanation.request.method.name
@@ -119,7 +137,11 @@ def _downloads(
     saliency = explanation.attribution.saliency.numpy()
     measured = {0: (strip.figures, strip.chosen.metrics)} if strip and strip.figures else {}
     files: dict[str, tuple[str, str, str | bytes]] = {
-        "Picture (.png)": ("png", "image/png", _png(picture, explanation, look.colour_map, look.opacity)),
+        "Picture (.png)": (
+            "png",
+            "image/png",
+            _png(picture, explanation, look.colour_map, look.opacity, scale),
+        ),
         "Map (.npy)": ("npy", "application/octet-stream", npy(saliency)),
         "Signed map (.npy)": (
             "signed.npy",
@@ -234,6 +256,7 @@ def draw_map(
         cell: of the wall; ``place`` where on the page it stands, if it is drawn in several.
     """
     method, calibration = explanation.request.method, explanation.calibration
+    extent = explanation.attribution.extent
     column = cell.title if cell and cell.place else ""
     key = " ".join((view or "look", picture.digest, method.name, *column.split(), *place.split()))
     canvas.map_cell(
@@ -249,13 +272,17 @@ def draw_map(
         view=view,
         curve=list(zip(calibration.removed, calibration.probabilities, strict=True)) if calibration else (),
         signed=explanation.attribution.signed.numpy() if (view or look.view) == "signed" else None,
+        method=method.title + method.qualifier,
+        extent=None if extent is None else tuple(extent.tolist()),
     )
 
 
 @lru_cache(maxsize=8)
-def _png(picture: Picture, explanation: Explanation, colour_map: str, opacity: int) -> bytes:
-    saliency = explanation.attribution.saliency.numpy()
-    return png(overlay(picture, saliency, explanation.box, colour_map, opacity / 100))
+def _png(
+    picture: Picture, explanation: Explanation, colour_map: str, opacity: int, scale: Ends | None
+) -> bytes:
+    values = scaled(explanation, scale)
+    return png(overlay(picture, values, explanation.box, colour_map, opacity / 100))
 
 
 @lru_cache(maxsize=64)

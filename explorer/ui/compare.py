@@ -1,10 +1,12 @@
 """The Compare page: pictures against methods, or each method at several layers, for several classes, in networks."""
 
+from collections.abc import Mapping
 from itertools import groupby
 
 import streamlit as st
 
 from explorer.compute import Figures, Job, Prediction, State
+from explorer.render.scale import Ends, shared_ends
 from explorer.ui.board import Board, Cell, Hanging, Page, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
@@ -39,8 +41,12 @@ def show(choice: Choice, look: Look) -> None:
         names = [cell.name for cell in board.rows[0].cells] if board.rows else []
         order = ordered(names, complete, choice.figures)
         shown = [(row, jobs) for row, jobs in zip(board.rows, measured, strict=True) if row.shown]
+        made = (explanation for row in board.shown for explanation in row.explanations)
+        scales = shared_ends(made) if look.scale == "shared" else {}
         for _, lines in groupby(shown, lambda one: one[0].picture.digest):
-            _picture(list(lines), choice, look, order, target=not any(one.classwise for one in others))
+            _picture(
+                list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)
+            )
         drawn = [row for row in board.shown if row.explanations]
         if drawn:
             st.subheader("Threshold calibration", anchor=False)
@@ -103,6 +109,7 @@ def _picture(
     choice: Choice,
     look: Look,
     order: list[str],
+    scales: Mapping[str, Ends],
     *,
     target: bool,
 ) -> None:
@@ -122,7 +129,7 @@ def _picture(
                 for place, cell in zip(places[1:], cells[start : start + across - 1], strict=False):
                     strip = Strip(choice.figures, jobs.get(cell.name), leading.get(cell.name, frozenset()))
                     with place:
-                        _cell(row, cell, choice, look, strip)
+                        _cell(row, cell, choice, look, strip, scales)
 
 
 def _photograph(row: Row, *, target: bool) -> None:
@@ -148,11 +155,11 @@ def _outcome(before: Prediction, now: Prediction, target: int) -> str:
     return text
 
 
-def _cell(row: Row, cell: Cell, choice: Choice, look: Look, strip: Strip) -> None:
+def _cell(row: Row, cell: Cell, choice: Choice, look: Look, strip: Strip, scales: Mapping[str, Ends]) -> None:
     if row.title:
         st.markdown(f"**{plain(cell.title)}**")
         made = cell.explanation
         st.caption(plain(cell.detail or (f"{made.label}, {made.probability:.1%}" if made else "…")))
     else:
         st.markdown(f"**{cell.title}**", help=about(cell.method))
-    map_cell(row.picture, cell, choice, look, strip)
+    map_cell(row.picture, cell, choice, look, strip, scales)

@@ -22,8 +22,9 @@ function along(curve, place) {
   return y + ((v - y) * (place - x)) / (u - x);
 }
 
-/* A number of the map's own units, with its sign if it is not zero. */
-const withSign = (value) => `${value < 0 ? "−" : value > 0 ? "+" : ""}${Number(Math.abs(value).toPrecision(3))}`;
+/* A number of a method's own units, to three digits, and with its sign if it is not zero. */
+const short = (value) => `${value < 0 ? "−" : ""}${Number(Math.abs(value).toPrecision(3))}`;
+const withSign = (value) => `${value > 0 ? "+" : ""}${short(value)}`;
 
 /* Marching squares: which edges (top, right, bottom, left) a line joins, by corners kept (bits: tl, tr, br, bl). */
 const JOINS = [

@@ -24,7 +24,9 @@ class LookBar {
     this.settled = JSON.stringify(store.look);
   }
 
-  build({ look, views, tables }) {
+  build({ look, views, scales, tables }) {
+    const select = (names, chosen) => element("select", {}, ...Object.entries(names).map(([value, textContent]) =>
+      element("option", { value, textContent, selected: value === chosen })));
     const range = (value) => element("input", { type: "range", min: 0, max: 100, step: 1, value });
     const slider = (name, input, output, title) =>
       element("label", { className: "field slider", title }, element("span", { className: "name" }, name, output), input);
@@ -32,8 +34,9 @@ class LookBar {
       const radio = element("input", { type: "radio", name: "view", value, checked: value === look.view });
       return { radio, label: element("label", {}, radio, element("span", { textContent: name })) };
     });
-    this.colours = element("select", {}, ...Object.keys(tables).map((value) =>
-      element("option", { value, textContent: value[0].toUpperCase() + value.slice(1), selected: value === look.colour_map })));
+    const capitalised = Object.keys(tables).map((name) => [name, name[0].toUpperCase() + name.slice(1)]);
+    this.colours = select(Object.fromEntries(capitalised), look.colour_map);
+    this.scale = select(scales, look.scale);
     this.opacity = range(look.opacity);
     this.opacityText = element("span", { "aria-hidden": "true" });
     this.cut = range(look.cut ?? 80);
@@ -43,8 +46,10 @@ class LookBar {
       element("fieldset", { className: "field", title: "How each map is shown on its photograph" },
         element("legend", { className: "name", textContent: "View" }),
         element("div", { className: "segments" }, ...this.views.map(({ label }) => label))),
-      element("label", { className: "field", title: "The colours that stand for the values 0 to 1" },
+      element("label", { className: "field", title: "The colours that stand for the values from low to high" },
         element("span", { className: "name", textContent: "Colour map" }), this.colours),
+      element("label", { className: "field", title: "Whether the colours run from 0 to 1 of each map, or over all maps of a method on this page in the method's own units" },
+        element("span", { className: "name", textContent: "Scale" }), this.scale),
       slider("Opacity", this.opacity, this.opacityText, "How strongly the colours cover the photograph in the overlay"),
       element("div", { className: "cut", role: "group", "aria-label": "Cut" },
         slider("Area removed", this.cut, this.cutText, "The share of the crop that the cut removes, lowest values first"),
@@ -60,8 +65,9 @@ class LookBar {
     this.cut.classList.toggle("idle", cut === null);
     this.cut.setAttribute("aria-valuetext", cut === null ? "recommended for each map" : `${cut} %`);
     this.opacity.disabled = view !== "overlay" && view !== "wipe";
-    this.colours.disabled = view === "signed" || view === "cut" || view === "outline";
-    setLook({ view, colour_map: this.colours.value, opacity: Number(this.opacity.value), cut });
+    this.scale.disabled = view === "cut" || view === "outline";
+    this.colours.disabled = view === "signed" || this.scale.disabled;
+    setLook({ view, colour_map: this.colours.value, opacity: Number(this.opacity.value), cut, scale: this.scale.value });
   }
 
   settle() {

@@ -53,6 +53,19 @@ class MapCell extends Picture {
     const [left, top, right, bottom] = data.crop;
     if (!this.photo) this.shape((data.width * (bottom - top)) / (data.height * (right - left)));
     this.adopt();
+    store.maps.add(this);
+    this.rescale();
+  }
+
+  destroy() {
+    super.destroy();
+    store.maps.delete(this);
+    this.rescale();
+  }
+
+  /* What comes, changes or goes may move the ends of a scale that it shares. */
+  rescale() {
+    if (store.look?.scale === "shared") store.maps.forEach((map) => invalidate(map));
   }
 
   adopt() {
@@ -66,22 +79,46 @@ class MapCell extends Picture {
     this.root.setAttribute("aria-busy", dimmed);
   }
 
-  /* The look that this map can show; one whose values Python has still to send waits as an overlay. */
+  /* The look that this map can show; one whose values Python has still to send waits as an overlay.
+     Where maps share a scale, `ends` are the values of the lowest and the highest colour and `reach` is that of the signed
+     colours, over all maps of the method; for its own scale `ends` is null, as it is for a map without units. */
   get look() {
     const view = this.data.view ?? store.look.view;
     const waiting = view === "signed" && !this.signed;
-    return { ...store.look, view: waiting ? "overlay" : view, waiting };
+    const { method, extent } = this.data;
+    const shared = store.look.scale === "shared" && method !== null;
+    const maps = shared ? [...store.maps].filter(({ data }) => data.method === method) : [this];
+    const extents = maps.map(({ data }) => data.extent).filter(Boolean);
+    const ends = shared && extent
+      ? [Math.min(0, ...extents.map(([low]) => low)), Math.max(...extents.map(([, high]) => high))] : null;
+    const reach = Math.max(...maps.map(({ signed }) => signed?.reach ?? 0));
+    return { ...store.look, view: waiting ? "overlay" : view, waiting, shared, ends, reach };
+  }
+
+  /* A level (0..255) of the map in the method's own units. */
+  measured(level) {
+    const [low, high] = this.data.extent;
+    return low + ((high - low) * level) / 255;
+  }
+
+  /* Where a level (0..255) of the map stands among the colours (0..255). */
+  place(level, ends) {
+    return ends ? (255 * (this.measured(level) - ends[0])) / (ends[1] - ends[0]) : level;
   }
 
   /* Bring what is derived from the map in line with the look; each part only when its own input has changed. */
-  prepare({ view, colour_map, cut }) {
+  prepare({ view, colour_map, cut, ends, reach }) {
     const { values, data, signed } = this;
     const { width, height, fill } = data;
-    if (this.heat?.name !== colour_map) {
-      const table = store.tables[colour_map];
-      this.heat = { name: colour_map, canvas: raster(width, height, (i) => table[values[i]]) };
+    const colouring = `${colour_map} ${ends}`;
+    if (this.heat?.colouring !== colouring) {
+      const table = Uint32Array.from({ length: 256 }, (_, v) => store.tables[colour_map][Math.round(this.place(v, ends))]);
+      this.heat = { colouring, canvas: raster(width, height, (i) => table[values[i]]) };
     }
-    if (view === "signed") signed.canvas ??= raster(width, height, (i) => store.diverging[signed.values[i]]);
+    if (view === "signed" && signed.shown !== reach) {
+      const table = store.diverging.map((_, v, all) => all[127 + Math.round(((v - 127) * signed.reach) / (reach || 1))]);
+      Object.assign(signed, { shown: reach, canvas: raster(width, height, (i) => table[signed.values[i]]) });
+    }
     const fraction = cut === null || data.recommended === null ? (data.recommended ?? 0) : cut / 100;
     if (this.cut?.fraction !== fraction) {
       const level = threshold(this.below, fraction);
@@ -132,27 +169,36 @@ class MapCell extends Picture {
   }
 
   /* What the colours stand for, and how much the cut removes. */
-  legend({ view, colour_map, waiting }) {
+  legend({ view, colour_map, waiting, shared, ends, reach }) {
     const signed = view === "signed" ? this.signed : null;
     const table = signed ? store.diverging : store.tables[colour_map];
     if (this.table !== table) {
       this.table = table;
       this.bar.getContext("2d").drawImage(raster(256, 1, (i) => table[Math.floor((i * table.length) / 256)]), 0, 0);
     }
-    const { recommended } = this.data;
-    const [low, high] = signed ? [withSign(-signed.reach), withSign(signed.reach)] : ["0", "1"];
+    const { recommended, method } = this.data;
+    const [low, high] = signed ? [-reach, reach].map(withSign) : (ends ?? [0, 1]).map(short);
     this.low.textContent = low;
     this.high.textContent = high;
-    this.own.textContent = signed ? "" : "own scale";
+    this.own.textContent = shared ? (signed || ends ? "shared" : "no units") : signed ? "" : "own scale";
     this.tick.hidden = Boolean(signed) || recommended === null;
-    this.tick.style.left = `${Math.min(this.cut.level / 2.55, 100)}%`;
+    this.tick.style.left = `${Math.min(this.place(this.cut.level, ends) / 2.55, 100)}%`;
     this.scale.classList.toggle("signed", Boolean(signed));
     this.scale.classList.toggle("unused", view === "cut" || view === "outline");
     const removed = recommended === null ? "" : `${Math.round(100 * this.cut.removed)} % removed`;
     this.removed.textContent = waiting ? "…" : !signed ? removed : signed.negative ? "before ReLU" : "no negative part";
-    const about = signed
-      ? `The map before ReLU and scaling: blue below, white at and orange above zero, up to ${low} and ${high}.${signed.negative ? "" : " Nothing is below zero."}`
-      : "Each map has a scale of its own, from 0 to 1; the colours are linear in the value.";
+    const together = `One scale for all ${method} maps here, in the method's own units`;
+    let about = "Each map has a scale of its own, from 0 to 1; the colours are linear in the value.";
+    if (signed) {
+      about = `The map before ReLU and scaling: blue below, white at and orange above zero, up to ${low} and ${high}.`;
+      if (!signed.negative) about += " Nothing is below zero.";
+      if (shared) about += ` ${together}.`;
+    } else if (ends) {
+      const own = this.data.extent.map(short).join(" to ");
+      about = `${together}, from ${low} to ${high}; this map has ${own}. The colours are linear in the value.`;
+    } else if (shared) {
+      about = `${method} maps have no units beyond 0 and 1, so they share no scale; the colours are linear in the value.`;
+    }
     this.about.textContent = this.scale.title = about;
     this.scale.setAttribute("aria-label", about);
   }
@@ -179,17 +225,20 @@ class MapCell extends Picture {
     this.readout.textContent = this.say(at[1] * width + at[0]);
   }
 
-  /* A map pixel in words: its value, the share of the area that lies below it, and the class if all that were removed. */
+  /* A map pixel in words: its value, in brackets that of the method's own units if their scale is shared, the share of
+     the area that lies below it, and the class if all that were removed. */
   say(pixel) {
     const value = this.values[pixel];
     const map = (value / 255).toFixed(2);
-    if (this.look.view === "signed") {
+    const { view, ends } = this.look;
+    if (view === "signed") {
       const { values, reach } = this.signed;
       return `${withSign((reach * (values[pixel] - 127)) / 127)} · map ${map}`;
     }
     const below = (100 * this.below[value]) / this.values.length;
     const chance = along(this.data.curve, below);
-    return `${map} · ${Math.round(below)} % below${chance === null ? "" : ` · cut here: about ${chance.toFixed(3)}`}`;
+    const units = ends ? ` (${short(this.measured(value))})` : "";
+    return `${map}${units} · ${Math.round(below)} % below${chance === null ? "" : ` · cut here: about ${chance.toFixed(3)}`}`;
   }
 
   /* The mouse moves the divider wherever it is pressed; a finger that does not drag reads a value or scrolls. */

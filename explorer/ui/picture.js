@@ -7,10 +7,11 @@ const MAX_PIXEL_RATIO = 2;
 const SCALED_COPIES = 4;
 
 const store = (window[Symbol.for("cam-explorer")] ??= {
-  look: null, // {view, colour_map, opacity, cut}
+  look: null, // {view, colour_map, opacity, cut, scale}
   tables: {}, // colour map -> Uint32Array(256), the bytes of RGBA
   diverging: null, // Uint32Array(255), zero in the middle
   wipe: 50, // where the divider of every map stands, in percent of the picture's width
+  maps: new Set(), // those on the page, which may share a scale
   photos: new Map(), // identifier -> {bitmap, width, height, copies}
   stale: new Set(), // pictures to be drawn again
   frame: 0,

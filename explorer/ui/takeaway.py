@@ -162,6 +162,7 @@ def _layout(look: Look) -> Layout:
         bar="bar" in parts,
         colour_map=look.colour_map,
         opacity=opacity,
+        shared=look.scale == "shared",
     )
 
 
