@@ -1,7 +1,8 @@
-"""Makes the pictures of the README from the running explorer: ``python docs/make_pictures.py``."""
+"""Makes the picture and the animation of the README from the running explorer: ``python docs/make_pictures.py``."""
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ METHODS = ("grad-cam", "grad-cam++", "libra-cam")
 WIDTH = 1400
 MARGIN = 16
 MAXIMUM = 700_000  # bytes
+LONGEST = 3_000_000  # bytes, of the animation
+SCREEN = {"width": 1200, "height": 760}
 PATIENCE = 300_000  # milliseconds
 
 
@@ -71,6 +74,74 @@ def compare(page: Page, address: str) -> Image.Image:
     return shot.crop((0, 0, WIDTH, min(shot.height, round(box["y"] + box["height"]) + MARGIN)))
 
 
+class Film:
+    """Screenshots of a page, each with how long it is shown."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._frames: list[Image.Image] = []
+        self._milliseconds: list[int] = []
+
+    def hold(self, milliseconds: int) -> None:
+        """What is there when the browser has drawn."""
+        self._page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60)))")
+        self._frames.append(Image.open(io.BytesIO(self._page.screenshot())).convert("RGB"))
+        self._milliseconds.append(milliseconds)
+
+    def save(self, path: Path) -> None:
+        first, *rest = self._frames
+        first.save(
+            path, save_all=True, append_images=rest, duration=self._milliseconds, loop=0, quality=55, method=6
+        )
+        size = path.stat().st_size
+        seconds = sum(self._milliseconds) / 1000
+        print(f"{path.relative_to(ROOT)}: {len(self._frames)} frames, {seconds:.0f} s, {size / 1000:.0f} kB")
+        if size > LONGEST:
+            raise SystemExit(f"{path.name} is larger than {LONGEST / 1000:.0f} kB.")
+
+
+def explore(page: Page, address: str) -> Film:
+    """Twenty seconds: opacity, wipe, cut, curves, references, faithfulness."""
+    visit(page, address, SAMPLES, METHODS)
+    film = Film(page)
+    film.hold(1500)
+    opacity, removed = page.get_by_role("slider", name="Opacity"), page.get_by_role("slider", name="Area removed")
+    for value in (*range(55, 96, 8), *range(95, 14, -8), *range(15, 56, 8)):
+        opacity.fill(str(value))
+        film.hold(80)
+    main = page.get_by_test_id("stMain")
+    page.get_by_label("Wipe").check(force=True)
+    divider = page.get_by_role("slider", name="Divider").first
+    divider.press("End")
+    for key in (*["Shift+ArrowLeft"] * 10, *["Shift+ArrowRight"] * 10):
+        divider.press(key)
+        film.hold(110)
+    main.evaluate("node => node.scrollTo(0, 0)")
+    page.get_by_label("At the cut").check(force=True)
+    film.hold(1000)
+    for value in range(20, 96, 5):
+        removed.fill(str(value))
+        film.hold(120)
+    page.get_by_role("checkbox", name="Recommended for each map").check()
+    film.hold(1000)
+    page.get_by_label("Overlay").check(force=True)
+    page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
+    film.hold(1800)
+    main.evaluate("node => node.scrollTo(0, 0)")
+    for name, sight in (("Libra lab", "Look closer"), ("Faithfulness", "Deletion, lower is better")):
+        page.get_by_role("link", name=name).click()
+        expect(page.get_by_text(sight)).to_be_visible()
+        expect(page.locator("[data-stale=true]")).to_have_count(0)
+        expect(page.get_by_text(re.compile("measuring", re.IGNORECASE))).to_have_count(0)
+        expect(page.locator(".scatterlayer path.js-line").first).to_be_attached()
+        expect(page.get_by_test_id("stProgress")).to_have_count(0)
+        main.evaluate("node => node.scrollTo(0, 0)")
+        film.hold(2200)
+        main.evaluate("node => node.scrollBy(0, 560)")
+        film.hold(1800)
+    return film
+
+
 def save(image: Image.Image, path: Path) -> None:
     image.convert("RGB").save(path, optimize=True)
     size = path.stat().st_size
@@ -83,8 +154,10 @@ def main() -> None:
     expect.set_options(timeout=PATIENCE)
     with server() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 2000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": WIDTH, "height": 2100}, color_scheme="light")
         save(compare(page, address), ROOT / "docs" / "compare.png")
+        page.set_viewport_size(SCREEN)
+        explore(page, address).save(ROOT / "docs" / "explorer.webp")
         browser.close()
 
 

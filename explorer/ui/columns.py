@@ -47,7 +47,7 @@ class Column:
 
 def columns(choice: Choice) -> tuple[Column, ...] | Job[Any]:
     """Draws the controls; returns no columns where the methods stand side by side, or the job that they wait for."""
-    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    left, right = st.columns(2, vertical_alignment="bottom")
     with left:
         kind = segmented(
             "columns",
