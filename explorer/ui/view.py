@@ -93,6 +93,18 @@ def known(key: str, default: Any, parse: Callable[[str], Any]) -> Any:
 def turn(key: str, value: Any) -> None:
     """Has the view hold a value, and its widgets, of a group too, start anew from there."""
     view().values[key] = value
+    _renew(key)
+
+
+def start_anew(key: str) -> None:
+    """Has the view hold nothing of a key, whatever was chosen or linked, so that its widgets start from the default."""
+    kept = view()
+    for held in (kept.values, kept.shown, kept.asked):
+        held.pop(key, None)
+    _renew(key)
+
+
+def _renew(key: str) -> None:
     for state in list(st.session_state):
         if state == f"widget {key}" or str(state).startswith(f"widget {key}."):
             del st.session_state[state]
