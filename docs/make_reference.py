@@ -181,7 +181,10 @@ def _options(declared: type[Declared]) -> Iterator[str]:
         )
         yield f"| {' | '.join(cells)} |"
     if others:
-        yield "\nWhat is not given follows `--quality`: quick, standard (the default) or paper (what the paper states)."
+        yield (
+            "\nWhat is not given follows `--quality`: quick, standard (the default), or paper, what the paper or its "
+            "released code states; without a column that is the default."
+        )
 
 
 def _span(item: dict[str, Any]) -> str:
