@@ -6,7 +6,7 @@ import pytest
 from pages import drawn, link, open_page, settle
 from torch import nn
 
-from explorer import Backbone, Opaque, Preprocessing
+from explorer import Backbone, Preprocessing
 from explorer.ui.state import service
 
 pytestmark = pytest.mark.usefixtures("furnished")
@@ -15,16 +15,18 @@ CHANNELS, COPIES = "ss-cam.channels", "ss-cam.samples"
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """A network of eight channels, whose passes cost next to nothing, in the place of a large one."""
-    trunk = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU())
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    """A network of four channels and then eight, whose passes cost next to nothing, in the place of a large one."""
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    )
     seen = Preprocessing(64, (64, 64), "bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    network = Backbone("alexnet", nn.Sequential(Opaque(trunk), Opaque(head)), seen, labels=("a", "b", "c"))
-    monkeypatch.setitem(service().engine._own, "alexnet", network)
+    network = Backbone("mnasnet1_3", model, seen, labels=("a", "b", "c"))
+    monkeypatch.setitem(service().engine._own, "mnasnet1_3", network)
 
 
 def visit(**query):
-    return open_page("compare", **{"backbone": "alexnet"} | query)
+    return open_page("compare", **{"backbone": "mnasnet1_3"} | query)
 
 
 def choose(app, quality):
@@ -41,9 +43,9 @@ def maps(app):
     return [data["values"] for data in drawn(app)]
 
 
-def costs(app):
-    [text] = [caption.value for caption in app.caption if "forward passes a picture" in caption.value]
-    return text
+def captions(app):
+    """Without the seconds, which depend on the machine."""
+    return [re.sub(r" \(.*?\)", "", caption.value) for caption in app.caption]
 
 
 QUICK, STANDARD, PAPER = (128, 4), (256, 35), (0, 35)
@@ -94,21 +96,22 @@ def test_a_quality_holds_for_methods_that_are_chosen_later():
 
 def test_each_quality_says_what_it_costs_before_it_is_chosen():
     """A pass for each copy of each of the eight channels, the first one, and ten of calibration."""
-    app = visit(methods="ss-cam")
-    assert "About 291 forward passes a picture" in costs(app)
-    assert re.search(r"Quick 43\b.*, Standard 291\b.*, Paper 291\b", costs(app))
-    assert "Quick" not in costs(visit(methods="random"))
+    told = captions(visit(methods="ss-cam"))
+    assert "About 291 forward passes a picture." in told
+    assert "Passes a picture: Quick 43, Standard 291, Paper 291." in told
+    assert not any("Quick" in text for text in captions(visit(methods="random")))
 
 
 def test_a_wall_says_what_it_costs():
     both = {"methods": "random,fake-cam", "samples": "chelsea,coffee"}
-    walls = {caption.value.partition(" (")[0].rstrip(".") for caption in visit(**both).caption}
-    assert "4 maps, about 44 forward passes" in walls
-    walls = {
-        caption.value.partition(" (")[0].rstrip(".") for caption in visit(**both, columns="classes").caption
-    }
-    assert "8 maps, about 88 forward passes" in walls
-    assert not any("maps, about" in caption.value for caption in visit(methods="random,fake-cam").caption)
+    assert "4 maps, about 44 forward passes." in captions(visit(**both))
+    assert "8 maps, about 88 forward passes." in captions(visit(**both, columns="classes"))
+    assert not any("maps, about" in text for text in captions(visit(methods="random,fake-cam")))
+
+
+def test_the_layers_of_a_wall_cost_what_their_channels_do():
+    told = captions(visit(methods="score-cam", columns="layers"))
+    assert f"2 maps, about {(1 + 4 + 10) + (1 + 8 + 10)} forward passes." in told
 
 
 def test_a_quality_that_is_not_known_gives_way_to_the_usual_one():

@@ -11,7 +11,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
 from explorer.ui.columns import Column, columns
 from explorer.ui.live import chosen_row, live
-from explorer.ui.sidebar import Choice, layer_called, price
+from explorer.ui.sidebar import Choice, layer_called, passes, price
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, Strip, best, ordered
 from explorer.ui.takeaway import take_away
@@ -65,9 +65,9 @@ def _cost(choice: Choice, others: Sequence[Column]) -> None:
         return
     chosen = layer_called(layers, request.layer)
     across = [next((one for one in layers if one.name == other.name), chosen) for other in others] or [chosen]
-    passes = sum(method.passes(layer) + len(request.levels) for method in choice.methods for layer in across)
+    needed = pictures * sum(passes(choice.methods, layer, len(request.levels)) for layer in across)
     maps = pictures * len(across) * len(choice.methods)
-    st.caption(f"{maps} maps, about {price(pictures * passes, request.backbone, ' forward passes')}.")
+    st.caption(f"{maps} maps, about {price(needed, request.backbone, ' forward passes')}.")
 
 
 def _page(choice: Choice, pictures: int) -> Page:

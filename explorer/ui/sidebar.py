@@ -98,6 +98,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     undefined = service().undefined(backbone, layer, waiter()) if layers else None
     chosen = _methods(undefined)
     quality = _quality()
+    prices = st.container()
     library, rule, seed, limit, records = BUILT_IN, next(iter(RULES)), 0, UNLIKELY, _BUILT_IN_SIZE
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
@@ -116,7 +117,10 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
             "cut may be recommended.",
         )
     if layers and methods:
-        _cost(backbone, layer_called(layers, layer), methods, len(FINE_LEVELS if fine else PAPER_LEVELS))
+        explained, levels = layer_called(layers, layer), len(FINE_LEVELS if fine else PAPER_LEVELS)
+        with prices:
+            _prices(backbone, explained, methods, levels)
+        _cost(backbone, explained, methods, levels)
     figures = figure_controls()
     return Choice(
         tuple(samples),
@@ -235,25 +239,29 @@ def _choose_anew() -> None:
             start_anew(f"{method.name}.{option}")
 
 
-def _cost(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
-    """What the maps of a picture take, before anybody waits for them, and what they would take in each quality."""
-
-    def passes(several: Sequence[Method]) -> int:
-        return sum(method.passes(layer) + levels for method in several)
-
-    lines = [f"About {price(passes(methods), backbone, ' forward passes a picture')}."]
-    others = {
-        quality: passes([replace(method, **method.budget(quality)) for method in methods])
+def _prices(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+    """What the maps of a picture would take in each quality, if that differs."""
+    counts = {
+        quality: passes([replace(method, **method.budget(quality)) for method in methods], layer, levels)
         for quality in QUALITIES
     }
-    if len(set(others.values())) > 1:
-        shown = (f"{quality.capitalize()} {price(count, backbone)}" for quality, count in others.items())
-        lines.append(f"{', '.join(shown)}.")
+    if len(set(counts.values())) > 1:
+        told = (f"{quality.capitalize()} {price(count, backbone)}" for quality, count in counts.items())
+        st.caption(f"Passes a picture: {', '.join(told)}.")
+
+
+def _cost(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+    """What the maps of a picture take, before anybody waits for them."""
     st.caption(
-        "  \n".join(lines),
+        f"About {price(passes(methods, layer, levels), backbone, ' forward passes a picture')}.",
         help="For the maps and their calibration, not for the figures nor for what runs through the last layers alone. "
         "The time is as measured on this machine.",
     )
+
+
+def passes(methods: Sequence[Method], layer: Layer, levels: int) -> int:
+    """Forward passes of the maps of a picture at a layer, with their calibration."""
+    return sum(method.passes(layer) + levels for method in methods)
 
 
 def price(passes: int, backbone: str, unit: str = "") -> str:
