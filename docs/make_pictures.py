@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -22,7 +22,7 @@ WIDTH = 1400
 MARGIN = 16
 MAXIMUM = 700_000  # bytes
 LONGEST = 3_000_000  # bytes, of the animation
-SCREEN = {"width": 1200, "height": 760}
+SCREEN: ViewportSize = {"width": 1200, "height": 760}
 PATIENCE = 300_000  # milliseconds
 
 
@@ -105,7 +105,10 @@ def explore(page: Page, address: str) -> Film:
     visit(page, address, SAMPLES, METHODS)
     film = Film(page)
     film.hold(1500)
-    opacity, removed = page.get_by_role("slider", name="Opacity"), page.get_by_role("slider", name="Area removed")
+    opacity, removed = (
+        page.get_by_role("slider", name="Opacity"),
+        page.get_by_role("slider", name="Area removed"),
+    )
     for value in (*range(55, 96, 8), *range(95, 14, -8), *range(15, 56, 8)):
         opacity.fill(str(value))
         film.hold(80)

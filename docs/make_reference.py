@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from explorer.declaration import Declared, options_of
+from explorer.declaration import QUALITIES, Declared, options_of
 from explorer.methods import METHODS, Method
 from explorer.metrics import METRICS, Metric
 
@@ -165,9 +165,26 @@ def _options(declared: type[Declared]) -> Iterator[str]:
     if not options:
         yield "None."
         return
-    yield "| option | default | range | what it does | source |\n|---|---|---|---|---|"
+    others = [quality for quality in QUALITIES if any(quality in item["presets"] for item in options)]
+    columns = ["option", "default", *others, "range", "what it does", "source"]
+    yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     for item in options:
-        yield f"| `{item['name']}` | {item['default']} | {_span(item)} | {item['help']} | {item['source']} |"
+        decided = [str(item["presets"].get(quality, item["default"])) for quality in others]
+        presets = decided if item["presets"] else [""] * len(others)
+        cells = (
+            f"`{item['name']}`",
+            str(item["default"]),
+            *presets,
+            _span(item),
+            item["help"],
+            item["source"],
+        )
+        yield f"| {' | '.join(cells)} |"
+    if others:
+        yield (
+            "\nWhat is not given follows `--quality`: quick, standard (the default), or paper, what the paper or its "
+            "released code states; without a column that is the default."
+        )
 
 
 def _span(item: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from explorer.backbones import DEFAULT_BACKBONE, Backbone, Opaque, Preprocessing
 from explorer.calibration import Calibration, calibrate, cut_map
 from explorer.compute import Engine, Explanation, Figures, Request
+from explorer.declaration import Quality
 from explorer.errors import ExplorerError
 from explorer.images import Picture, load, sample
 from explorer.library import BUILT_IN
@@ -48,6 +49,7 @@ def explain(
     layer: str | None = None,
     target: int | str | None = None,
     library: str = BUILT_IN,
+    quality: Quality = "standard",
 ) -> Explanation:
     """Explains a photograph.
 
@@ -56,12 +58,14 @@ def explain(
         method: a registered name, or a method with its options.
         backbone: a registered name, or a backbone of your own.
         target: class index, or a class by its name; None for the predicted class.
+        quality: of a method given by its name: "quick" for a first look, "paper" as the paper or its released code
+            states.
 
     Raises:
         ExplorerError: any refusal, in one sentence.
     """
     picture = photo if isinstance(photo, Picture) else load(Path(photo))
-    chosen = find(method)() if isinstance(method, str) else method
+    chosen = find(method).preset(quality) if isinstance(method, str) else method
     if isinstance(backbone, Backbone):
         _engine().add(backbone)
         backbone = backbone.name

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from explorer.errors import ExplorerError
 
@@ -15,6 +15,10 @@ class Paper:
     venue: str
     year: int
     link: str
+
+
+Quality = Literal["quick", "standard", "paper"]
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
 
 class OptionError(ExplorerError):
@@ -30,13 +34,21 @@ def option(
     low: Any = None,
     high: Any = None,
     choices: tuple[str, ...] = (),
+    quick: Any = None,
+    paper: Any = None,
 ) -> Any:
     """Declares an option once, for the page, the command line, the docs and the cache key.
 
     Its type is that of the default: a switch, a number from ``low`` to ``high``, or one of ``choices``.
+
+    Args:
+        quick, paper: the value for a first look, and the one that the paper or its released code states, where they
+            differ from the default.
     """
     metadata = {"label": label, "help": help, "source": source, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
+    given: dict[Quality, Any] = {"quick": quick, "paper": paper}
+    presets = {quality: value for quality, value in given.items() if value is not None}
+    return field(default=default, metadata={**metadata, "presets": presets})
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,20 @@ class Declared:
             if choices and value not in choices:
                 raise OptionError(f"{self.name}: {item.name} must be {' or '.join(choices)}, not {value!r}.")
 
+    @classmethod
+    def preset(cls, quality: Quality, **given: Any) -> Self:
+        """With the budget of a quality; options that are given win."""
+        return cls(**(cls.budget(quality) | given))
+
+    @classmethod
+    def budget(cls, quality: Quality) -> dict[str, Any]:
+        """The options that a quality decides, and what it makes them."""
+        return {
+            item.name: item.metadata["presets"].get(quality, item.default)
+            for item in fields(cls)
+            if item.metadata["presets"]
+        }
+
     def __str__(self) -> str:
         """The name, and the options that differ from their defaults, as ``parse`` reads them."""
         changed = [
@@ -81,11 +107,12 @@ class Declared:
 D = TypeVar("D", bound=Declared)
 
 
-def parse(text: str, find: Callable[[str], type[D]]) -> D:
+def parse(text: str, find: Callable[[str], type[D]], quality: Quality = "standard") -> D:
     """What is written as ``name:option=value:option=value``; a switch is turned on by its name alone.
 
     Args:
         find: the class of a name; refuses unknown ones.
+        quality: of the options that are not written.
 
     Raises:
         OptionError: an option that there is not, or a value that is none of it.
@@ -105,7 +132,7 @@ def parse(text: str, find: Callable[[str], type[D]]) -> D:
             raise OptionError(
                 f"{name}: {option} must be of type {known[option].__name__}, not {value[:80]!r}."
             ) from None
-    return declared(**given)
+    return declared.preset(quality, **given)
 
 
 _SWITCH = {"": True, "True": True, "False": False}
@@ -117,7 +144,7 @@ def stated(function: Callable[..., Any]) -> str:
 
 
 def options_of(declared: type[Declared]) -> list[dict[str, Any]]:
-    """The declared options: name, default, label, help, source, low, high, choices."""
+    """The declared options: name, default, label, help, source, low, high, choices, presets."""
     return [
         {"name": item.name, "default": item.default if item.default is not MISSING else None, **item.metadata}
         for item in fields(declared)

@@ -27,8 +27,8 @@ class Probe:
         image: the normalised input (3, H, W).
         batch: masked pictures per forward pass, by default what suits the backbone's device; halved when
             memory runs out.
-        precision: of the masked scores. ``"bfloat16"`` is the quick preset: probabilities move by up to 0.1
-            and another cut may be recommended, so it is never the default.
+        precision: of the masked scores. In ``"bfloat16"`` probabilities move by up to 0.1 and another cut may be
+            recommended, so it is never the default.
         tick: called with the number of forward passes just made, between chunks; may raise to cancel.
     """
 

@@ -210,6 +210,36 @@ def test_options_of_methods_are_flags(run, tmp_path, capsys):
     assert found["calibration"]["removed_percent"] == list(range(0, 92, 2))
 
 
+def test_a_quality_decides_the_options_that_are_not_given(run, tmp_path):
+    def sizes(*arguments):
+        line = ("explain", "sample:chelsea", "--method", "libra-cam", *arguments, "--out", tmp_path, "--json")
+        [found] = parse(silent_main(*line)[1])["explanations"]
+        return found["method"]["options"]["size"], len(found["library"]["references"])
+
+    assert sizes("--quality", "quick") == (10, 10)
+    assert sizes("--quality", "quick", "--size", 7) == (7, 7)
+    assert sizes("--quality", "paper") == (30, 30)
+
+
+def test_a_quality_decides_what_is_evaluated(small, tmp_path):
+    chosen = ("--methods", "fake-cam,libra-cam,libra-cam:size=3", "--baseline", "libra-cam")
+    line = (
+        *chosen,
+        "--metrics",
+        "complexity",
+        "--quality",
+        "quick",
+        "--images",
+        small,
+        "--out",
+        tmp_path / "out",
+    )
+    assert silent_main("evaluate", *line)[0] == 0
+    summary = parse((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["evaluation"]["methods"]) == ["fake-cam", "libra-cam:size=10", "libra-cam:size=3"]
+    assert summary["baseline"] == ["libra-cam:size=10", "plain"]
+
+
 def test_fewer_references_are_the_first_of_more_and_a_seed_draws_others(run, tmp_path):
     def references(*arguments):
         line = ("explain", "sample:chelsea", "--method", "libra-cam", *arguments, "--out", tmp_path, "--json")
@@ -277,6 +307,9 @@ def test_costs_are_foretold_and_measured(monkeypatch, capsys):
     }
     assert {name for name, item in costs.items() if item["measured"]} == {"grad-cam", "cam"}
     assert costs["score-cam"]["seconds"] > 10 * costs["grad-cam"]["seconds"] > 0
+    assert main(["methods", "--costs", "--quality", "quick", "--json"]) == 0
+    [quick] = [item for item in parse(capsys.readouterr().out) if item["name"] == "score-cam"]
+    assert quick["passes"] == 1 + 128 + 10
     assert main(["methods", "--costs", "--layer", "conv_head"]) == 0
     assert "CAM is defined only where" in capsys.readouterr().out
 

@@ -28,7 +28,7 @@ _METRICS = (
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
-        parents=[flags.cut(), flags.references()],
+        parents=[flags.cut(), flags.references(), flags.quality()],
         help="measure methods over a data set; goes on where it was stopped",
     )
     command.add_argument(
@@ -91,8 +91,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         backbone.compile()
     undefined = engine.undefined(backbone.name, arguments.layer)
     names = _names(arguments.methods, [name for name in METHODS if name not in undefined])
-    methods = tuple(dict.fromkeys(parse(name, find_method) for name in names))
-    baseline = str(parse(arguments.baseline, find_method))
+    methods = tuple(dict.fromkeys(parse(name, find_method, arguments.quality) for name in names))
+    baseline = str(parse(arguments.baseline, find_method, arguments.quality))
     for method in methods:
         if method.name in undefined:
             raise UndefinedMethodError(undefined[method.name])

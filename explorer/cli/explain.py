@@ -21,7 +21,7 @@ from explorer.render.overlay import overlay
 def add(commands: Any) -> None:
     explain = commands.add_parser(
         "explain",
-        parents=[flags.machine(), flags.cut(), flags.references()],
+        parents=[flags.machine(), flags.cut(), flags.references(), flags.quality()],
         help="write the maps of photographs",
     )
     explain.add_argument("photos", nargs="+", metavar="PHOTO", help="a file, or sample:NAME")

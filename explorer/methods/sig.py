@@ -36,7 +36,13 @@ class SigCAM(Method):
     bad = "Slow, and what it takes to lose the class need not keep it: figures that keep the map punish it."
 
     iterations: int = option(
-        15, "Steps of the search.", label="iterations", source="released code of Libra-CAM", low=1, high=50
+        15,
+        "Steps of the search.",
+        label="iterations",
+        source="released code of Libra-CAM",
+        low=1,
+        high=50,
+        quick=10,
     )
     points: int = option(
         20,
@@ -45,6 +51,7 @@ class SigCAM(Method):
         source="released code of Libra-CAM",
         low=1,
         high=100,
+        quick=5,
     )
     seed: int = option(
         0, "Of the noise on the blurred pictures.", label="seed", source="here", low=0, high=9999

@@ -1,6 +1,6 @@
 """The Compare page: pictures against methods, or each method at several layers, for several classes, in networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import streamlit as st
@@ -10,9 +10,9 @@ from explorer.render.scale import Ends, shared_ends
 from explorer.ui.board import Board, Cell, Hanging, Page, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
-from explorer.ui.columns import columns
+from explorer.ui.columns import Column, columns
 from explorer.ui.live import chosen_row, live
-from explorer.ui.sidebar import Choice
+from explorer.ui.sidebar import Choice, layer_called, passes, price
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, Strip, best, ordered
 from explorer.ui.takeaway import take_away
@@ -31,6 +31,7 @@ def show(choice: Choice, look: Look) -> None:
     if isinstance(others, Job):
         live(choice, lambda board: None, hanging=Hanging(others))
         return
+    _cost(choice, others)
     page = _page(choice, max(1, _MAPS // max(1, (len(others) or 1) * len(choice.methods))))
 
     def wall(board: Board) -> None:
@@ -59,6 +60,19 @@ def show(choice: Choice, look: Look) -> None:
         take_away(board, choice, look, order, measured)
 
     live(choice, wall, hanging=Hanging(others, page, changes=True))
+
+
+def _cost(choice: Choice, others: Sequence[Column]) -> None:
+    """What the whole wall takes, where it is more than a map of each method, which the sidebar says."""
+    pictures = len(choice.samples) + len(choice.uploads)
+    layers, request = choice.layers().result, choice.request
+    if not layers or not choice.methods or pictures * (len(others) or 1) < 2:
+        return
+    chosen = layer_called(layers, request.layer)
+    across = [next((one for one in layers if one.name == other.name), chosen) for other in others] or [chosen]
+    needed = pictures * sum(passes(choice.methods, layer, len(request.levels)) for layer in across)
+    maps = pictures * len(across) * len(choice.methods)
+    st.caption(f"{maps} maps, about {price(needed, request.backbone, ' forward passes')}.")
 
 
 def _page(choice: Choice, pictures: int) -> Page:

@@ -155,5 +155,5 @@ def _made_with(choice: Choice, *, varied: bool) -> None:
             ]
         parts.append(f"{len(request.levels)} calibration levels")
         if request.precision != "float32":
-            parts.append(f"quick, not exact ({request.precision})")
+            parts.append(f"reduced precision, not exact ({request.precision})")
         st.caption(plain(" · ".join(parts)))

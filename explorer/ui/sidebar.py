@@ -13,6 +13,7 @@ from explorer import backbones, images
 from explorer.backbones import Layer
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Job, Request, Upload
+from explorer.declaration import QUALITIES, Quality
 from explorer.evaluation import duration
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, UNLIKELY, Rule, installed
@@ -28,8 +29,10 @@ from explorer.ui.view import (
     network,
     number,
     one_of,
+    segmented,
     several,
     some_of,
+    start_anew,
     toggled,
     turn,
     view,
@@ -94,11 +97,13 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     st.header("Methods", anchor=False)
     undefined = service().undefined(backbone, layer, waiter()) if layers else None
     chosen = _methods(undefined)
+    quality = _quality()
+    prices = st.container()
     library, rule, seed, limit, records = BUILT_IN, next(iter(RULES)), 0, UNLIKELY, _BUILT_IN_SIZE
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
         library, rule, seed, limit, records = _references(backbone, cut)
-    methods = tuple(_configured(method, {"size": records}, places or {}) for method in chosen)
+    methods = tuple(_configured(method, quality, {"size": records}, places or {}) for method in chosen)
     with st.expander("Calibration and precision"):
         fine = toggled(
             "fine",
@@ -107,12 +112,15 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
         )
         quick = toggled(
             "quick",
-            label="Quick, not exact (bfloat16)",
+            label="Reduced precision, not exact (bfloat16)",
             help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
             "cut may be recommended.",
         )
     if layers and methods:
-        _cost(backbone, layer_called(layers, layer), methods, len(FINE_LEVELS if fine else PAPER_LEVELS))
+        explained, levels = layer_called(layers, layer), len(FINE_LEVELS if fine else PAPER_LEVELS)
+        with prices:
+            _prices(backbone, explained, methods, levels)
+        _cost(backbone, explained, methods, levels)
     figures = figure_controls()
     return Choice(
         tuple(samples),
@@ -209,16 +217,57 @@ def network_title(name: str) -> str:
     return name if info.ready or not info.megabytes else f"{name} (downloads {info.megabytes:.0f} MB)"
 
 
+def _quality() -> Quality:
+    quality: Quality = segmented(
+        "quality",
+        "standard",
+        QUALITIES,
+        label="Quality",
+        format_func=str.capitalize,
+        required=True,
+        on_change=_choose_anew,
+        help="How much the methods compute: Quick is for a first look, Standard the default, Paper what the papers or "
+        "their released codes state; a choice sets the options below that decide it, not calibration and precision.",
+    )
+    return quality
+
+
+def _choose_anew() -> None:
+    """The options that a quality decides start from what it says."""
+    for method in METHODS.values():
+        for option in method.budget("standard"):
+            start_anew(f"{method.name}.{option}")
+
+
+def _prices(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+    """What the maps of a picture would take in each quality, if that differs."""
+    counts = {
+        quality: passes([replace(method, **method.budget(quality)) for method in methods], layer, levels)
+        for quality in QUALITIES
+    }
+    if len(set(counts.values())) > 1:
+        told = (f"{quality.capitalize()} {price(count, backbone)}" for quality, count in counts.items())
+        st.caption(f"Passes a picture: {', '.join(told)}.")
+
+
 def _cost(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
     """What the maps of a picture take, before anybody waits for them."""
-    passes = sum(method.passes(layer) + levels for method in methods)
-    pace = service().engine.pace(backbone)
     st.caption(
-        f"About {passes:,} forward passes a picture"
-        + (f", {duration(passes * pace)} here." if pace else "."),
-        help="For the maps and their calibration, not for the figures; with layers, classes or networks side by side "
-        "as often as there are columns. The time is as measured on this machine.",
+        f"About {price(passes(methods, layer, levels), backbone, ' forward passes a picture')}.",
+        help="For the maps and their calibration, not for the figures nor for what runs through the last layers alone. "
+        "The time is as measured on this machine.",
     )
+
+
+def passes(methods: Sequence[Method], layer: Layer, levels: int) -> int:
+    """Forward passes of the maps of a picture at a layer, with their calibration."""
+    return sum(method.passes(layer) + levels for method in methods)
+
+
+def price(passes: int, backbone: str, unit: str = "") -> str:
+    """Forward passes, and how long they take on this machine if that is known."""
+    pace = service().engine.pace(backbone)
+    return f"{passes:,}{unit}" + (f" ({duration(passes * pace)})" if pace else "")
 
 
 def _backbone() -> str:
@@ -336,14 +385,18 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
     return library, rule, seed, limit, sizes.get(library, _BUILT_IN_SIZE)
 
 
-def _configured(method: type[Method], limits: dict[str, int], places: Mapping[str, DeltaGenerator]) -> Method:
+def _configured(
+    method: type[Method], quality: Quality, limits: dict[str, int], places: Mapping[str, DeltaGenerator]
+) -> Method:
     """The method with the options that its widgets say.
 
     Args:
+        quality: decides what they start from.
         limits: for an option, a maximum that is lower than the declared one.
         places: as in ``controls``.
     """
     values = {}
+    defaults = method.budget(quality)
     for item in fields(method):
         key, label = f"{method.name}.{item.name}", f"{method.title}: {item.metadata['label']}"
         common = {"label": label, "help": item.metadata["help"]}
@@ -355,12 +408,13 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
                 st.selectbox, key, item.default, one_of(choices), options=choices, **common
             )
             continue
+        default = defaults.get(item.name, item.default)
         low, high = item.metadata["low"], limits.get(item.name, item.metadata["high"])
         if high <= low:
             values[item.name] = low
             continue
         parse = whole if isinstance(item.default, int) else number
-        if view().seed(key, item.default, parse(low, item.metadata["high"])) > high:
+        if view().seed(key, default, parse(low, item.metadata["high"])) > high:
             turn(key, high)
         drawn: dict[str, float] = st.session_state.setdefault("limits", {})
         if drawn.get(key, high) != high:  # to Streamlit another widget, which would begin at its lowest value
@@ -369,6 +423,6 @@ def _configured(method: type[Method], limits: dict[str, int], places: Mapping[st
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         with places.get(key, nullcontext()):
             values[item.name] = bound(
-                widget, key, item.default, parse(low, high), min_value=low, max_value=high, **common
+                widget, key, default, parse(low, high), min_value=low, max_value=high, **common
             )
     return method(**values)

@@ -104,6 +104,14 @@ def turn(key: str, value: Any) -> None:
     view().turned[key] += 1
 
 
+def start_anew(key: str) -> None:
+    """Has the view hold nothing of a key, whatever was chosen or linked, so that new widgets begin with the default."""
+    kept = view()
+    for held in (kept.values, kept.shown, kept.asked):
+        held.pop(key, None)
+    kept.turned[key] += 1
+
+
 def _state(key: str, member: str = "") -> str:
     """The name of a widget, or of a member of a group, in the session's state."""
     turned = view().turned[key]
