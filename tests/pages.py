@@ -1,6 +1,7 @@
 """A page of the explorer without a browser, run until nothing is pending."""
 
 import json
+import re
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -20,17 +21,31 @@ def open_page(page, **query):
 
 
 def settle(app):
-    """Reruns the script after each batch of jobs, as the polling fragment does, until none is left."""
+    """Reruns the script after each batch of jobs, as the polling fragment does, until a run asks for nothing new.
+
+    A quick job may be asked for and done while one run is drawn, which then shows it as it was before.
+    """
+    before = None
     for _ in range(100):
         assert not app.exception
         workers = (service()._decoder, service()._device, service()._encoder)
         jobs = [job for worker in workers for job in worker._jobs.values()]
-        if not jobs and not app.get("progress"):
+        asked = [repr(worker._sequence) for worker in workers]
+        if not jobs and not app.get("progress") and asked == before:
             return app
         for job in jobs:
             assert job.wait(120)
+        before = asked
         app.run()
     raise AssertionError("the page did not settle")
+
+
+def control(app, kind, key):
+    """The widget that stands for a key of the view; the key in the session's state says how often it was replaced."""
+    [found] = [
+        one for one in app.get(kind) if re.fullmatch(rf"widget {re.escape(key)}( \d+)?", one.key or "")
+    ]
+    return found
 
 
 def drawn(app, kind="map"):

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import chart, drawn, link, open_page, settle
+from pages import chart, control, drawn, link, open_page, settle
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -289,7 +289,7 @@ def test_a_method_that_is_taken_away_gives_way(visit):
     app = visit("grad-cam,grad-cam++,eigen-cam", second="eigen-cam")
     app.button_group(key="widget methods.activations").set_value([])
     settle(app.run())
-    assert app.selectbox(key="widget second").value == "grad-cam++"
+    assert control(app, "selectbox", "second").value == "grad-cam++"
 
 
 def test_session_state_holds_no_maps(visit):

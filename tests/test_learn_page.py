@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import drawn, link, open_page, settle
+from pages import control, drawn, link, open_page, settle
 
 from explorer import METHODS, Engine, Request, images
 from explorer.ui.learn import wanted
@@ -44,9 +44,8 @@ def html(app):
     return " ".join(element.proto.body for element in app.get("html"))
 
 
-def control(app, number):
-    kind, key = CONTROLS[number]
-    return getattr(app, kind)(key=f"widget {key}")
+def control_of(app, number):
+    return control(app, *CONTROLS[number])
 
 
 def lesson_title(app):
@@ -65,7 +64,7 @@ def test_every_lesson(visit, number):
     assert f"**Try it.** {lesson.task}" in said(app)
     assert f"[{lesson.paper.title}]({lesson.paper.link})" in said(app)
     if number in CONTROLS:
-        assert control(app, number)
+        assert control_of(app, number)
     else:
         [film] = drawn(app, "film")
         assert len(film["frames"]) == len(film["chances"]) == 51
@@ -89,12 +88,12 @@ def test_hostile_lesson_numbers_give_the_first(visit, value):
 
 def test_the_link_restores_lesson_mode_and_control(visit):
     app = visit(2, present="yes")
-    control(app, 2).set_value(7)
+    control_of(app, 2).set_value(7)
     settle(app.run())
     wished = {"lesson": "2", "present": "yes", "learn.channel": "7", "library": "on-the-fly"}
     assert link(app).items() >= wished.items()
     again = open_page("learn", **{key.replace(".", "__"): value for key, value in link(app).items()})
-    assert control(again, 2).value == 7
+    assert control_of(again, 2).value == 7
     assert again.toggle(key="widget present").value
     assert drawn(again) == drawn(app)
     [data] = drawn(again, "clicker")
@@ -110,8 +109,7 @@ def test_buttons_and_list_move(visit):
     settle(button("Next").click().run())
     assert lesson_title(app) == "2. Activation maps"
     assert link(app)["lesson"] == "2"
-    [lessons] = [box for box in app.selectbox if box.label == "Lesson"]
-    lessons.set_value(6)
+    control(app, "selectbox", "lesson").set_value(6)
     settle(app.run())
     assert lesson_title(app) == "6. SHAP and LIFT-CAM: fair shares"
     settle(button("Back").click().run())
@@ -146,7 +144,7 @@ def test_the_numbers_are_those_of_the_engine(visit):
     explained = engine.explain(CHELSEA, Request())
     curve = explained.calibration
     app = visit(8)
-    control(app, 8).set_value(70)
+    control_of(app, 8).set_value(70)
     settle(app.run())
     assert f"{curve.probabilities[7]:.3f}" in formulas(app)
     assert rf"t^\ast = {curve.cut}" in formulas(app)
@@ -162,7 +160,7 @@ def test_another_class_is_explained_in_every_lesson(visit):
 def test_contributions_add_up_on_the_page(visit):
     for value in (4, 9999):
         app = visit(6)
-        control(app, 6).set_value(value)
+        control_of(app, 6).set_value(value)
         settle(app.run())
         fall, shares = (float(text) for text in re.findall(r"\\mathbf\{([-\d.]+)\}", formulas(app)))
         assert fall == pytest.approx(shares, abs=2e-3)
@@ -173,7 +171,7 @@ def test_fake_cam_is_unmasked(visit):
     app = visit(10)
     assert "Fake-CAM is best" in said(app)
     for metric in ("average-gain", "adcc"):
-        control(app, 10).set_value(metric)
+        control_of(app, 10).set_value(metric)
         settle(app.run())
         assert "Fake-CAM is not best" in said(app)
 

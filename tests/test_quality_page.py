@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import drawn, link, open_page, settle
+from pages import control, drawn, link, open_page, settle
 from torch import nn
 
 from explorer import Backbone, Preprocessing
@@ -36,7 +36,7 @@ def choose(app, quality):
 
 def budget(app):
     """What the widgets say of channels and noisy copies."""
-    return app.number_input(key=f"widget {CHANNELS}").value, app.slider(key=f"widget {COPIES}").value
+    return control(app, "number_input", CHANNELS).value, control(app, "slider", COPIES).value
 
 
 def maps(app):
@@ -70,7 +70,7 @@ def test_a_quality_sets_the_options_and_the_link():
 
 def test_an_option_that_is_set_wins_until_another_quality_is_chosen():
     app = choose(visit(methods="ss-cam"), "quick")
-    app.slider(key=f"widget {COPIES}").set_value(11)
+    control(app, "slider", COPIES).set_value(11)
     app.number_input(key="widget ss-cam.seed").set_value(3)
     settle(app.run())
     assert link(app).items() >= {"quality": "quick", COPIES: "11", "ss-cam.seed": "3"}.items()
