@@ -219,11 +219,15 @@ def rival(metric, scene, saliency, target, **options):
 @pytest.mark.parametrize("scene", ["efficientnet_lite0"], indirect=True)
 @pytest.mark.parametrize("name", ["grad-cam", "random", "fake-cam"])
 def test_drop_and_increase_are_those_of_torchcam(scene, name):
+    """Whether the probability rises is not compared where it moves by no more than rounding does, as under Fake-CAM."""
     for target in scene.ranking[:3]:
         ours, _ = examined(scene, name, target, 0)
         theirs = rival(ClassificationMetric, scene, ours.saliency, target)
         assert find("average-drop")()(ours) == pytest.approx(theirs["avg_drop"], abs=1e-5)
-        assert find("average-increase")()(ours) == theirs["conf_increase"]
+        moved = find("average-drop")()(ours) + find("average-gain")()(ours)
+        assert moved > 1e-4 or name == "fake-cam"
+        if moved > 1e-4:
+            assert find("average-increase")()(ours) == theirs["conf_increase"]
 
 
 @pytest.mark.parametrize("scene", ["efficientnet_lite0"], indirect=True)

@@ -22,12 +22,12 @@ def standard_ranks(saliency: Tensor) -> NDArray[np.float64]:
 def correlations(ranks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """(n, n), Spearman's correlation of each two of n maps, of which ``standard_ranks`` are given."""
     rows = np.stack(ranks)
-    return rows @ rows.T
+    return np.clip(rows @ rows.T, -1, 1)
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:
     """Spearman's correlation of two maps (H, W); 0 where one of them is constant."""
-    return float(standard_ranks(one) @ standard_ranks(other))
+    return float(np.clip(standard_ranks(one) @ standard_ranks(other), -1, 1))
 
 
 def correlation(one: Tensor, other: Tensor) -> float | None:
