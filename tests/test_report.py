@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Error, sync_playwright
 
 from explorer.evaluation import Column, as_table, summarise
 from explorer.render.figures import dot_plot, ranked, ridgeline
@@ -228,20 +227,6 @@ def test_colours_contrast():
         for text, ground in [*pairs, ("ink", "band"), ("soft", "band"), ("ink", "tint")]:
             dark, light = sorted((luminance(theme[text]), luminance(theme[ground])))
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium",
-                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-            )
-        except Error:
-            pytest.skip("no browser at /usr/bin/chromium: install Debian's chromium")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
