@@ -37,12 +37,18 @@ def divided(page, place):
         expect(divider).to_have_attribute("aria-valuenow", str(place))
 
 
-def test_cell(visit):
-    """One visit: the readout, the wipe, the signed map and the full screen."""
-    page = visit("/?samples=china&methods=grad-cam,random")
+def overheard(page):
+    """All that the browser tells the server, from a new start of the page on."""
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.reload()
+    return sent
+
+
+def test_cell(visit):
+    """One visit: the readout, the wipe, the signed map and the full screen."""
+    page = visit("/?samples=china&methods=grad-cam,random")
+    sent = overheard(page)
     settled(page, 2)
     explanation = Engine().explain(images.sample("china"), Request(method=METHODS["grad-cam"]()))
     cell, figure = page.locator(DRAWN).first, page.locator(WALL).first
@@ -175,9 +181,7 @@ def _fills_the_screen(page, cell, figure):
 def test_maps_of_a_method_share_a_scale(visit):
     """Two pictures: the weaker map takes the colours and the numbers of the stronger, until that is taken away."""
     page = visit("/?samples=chelsea,china&methods=grad-cam,random&look=heat-greys-55-None")
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.reload()
+    sent = overheard(page)
     settled(page, 4)
     extents = [
         Engine()

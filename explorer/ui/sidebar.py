@@ -414,11 +414,11 @@ def _configured(
             values[item.name] = low
             continue
         parse = whole if isinstance(item.default, int) else number
-        if view().seed(key, default, parse(low, item.metadata["high"])) > high:
-            turn(key, high)
+        value = view().seed(key, default, parse(low, item.metadata["high"]))
         drawn: dict[str, float] = st.session_state.setdefault("limits", {})
-        if drawn.get(key, high) != high:  # to Streamlit another widget, which would begin at its lowest value
-            turn(key, view().values[key])
+        # To Streamlit a widget with another limit is another widget.
+        if value > high or drawn.get(key, high) != high:
+            turn(key, min(value, high))
         drawn[key] = high
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         with places.get(key, nullcontext()):
