@@ -2,7 +2,7 @@
 
 import io
 
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from explorer import images
 
@@ -16,11 +16,49 @@ def photograph(identifier, size=None):
     return {"name": f"{identifier}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
 
 
-def settled(page, maps):
-    """Waits until so many maps are drawn, none of them dimmed, and nothing is being made."""
-    expect(page.locator(DRAWN)).to_have_count(maps)
-    expect(page.locator("figure.dimmed")).to_have_count(0)
-    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+MAKING = "[data-testid=stProgress]"
+COUNTS = """(selectors) => {
+  const roots = [document];
+  for (const root of roots)
+    for (const { shadowRoot } of root.querySelectorAll("*")) if (shadowRoot) roots.push(shadowRoot);
+  return selectors.map((one) => roots.reduce((sum, root) => sum + root.querySelectorAll(one).length, 0));
+}"""
+
+
+def settled(page, maps=None):
+    """Waits for a moment at which no run goes on, no map is dimmed and, if that is said, so many are drawn.
+
+    All at one moment: in the middle of a run what was there before it stands beside what it has drawn.
+    """
+    _wait(
+        page, {"[data-test-script-state=notRunning]": 1, "figure.dimmed, [data-stale=true]": 0, DRAWN: maps}
+    )
+
+
+def idle(page):
+    """Waits for such a moment at which nothing is being made either."""
+    _wait(page, {"[data-test-script-state=notRunning]": 1, f"figure.dimmed, [data-stale=true], {MAKING}": 0})
+
+
+def _wait(page, wanted):
+    selectors, counts = list(wanted), list(wanted.values())
+    try:
+        page.wait_for_function(
+            f"([selectors, wanted]) => ({COUNTS})(selectors).every((n, i) => [n, null].includes(wanted[i]))",
+            arg=[selectors, counts],
+            polling=100,
+        )
+    except TimeoutError as late:
+        found = page.evaluate(COUNTS, selectors)
+        raise AssertionError(f"{dict(zip(selectors, found, strict=True))} instead of {wanted}") from late
+
+
+def choose(page, uploader, *files):
+    """Has a visitor choose files once no run goes on, and waits until each is listed there."""
+    settled(page)
+    uploader.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(list(files))
+    for file in files:
+        expect(uploader.get_by_title(file["name"], exact=True).last).to_be_visible()
 
 
 DEVICES = {

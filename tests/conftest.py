@@ -35,6 +35,15 @@ expect.set_options(timeout=PATIENCE)
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker takes the files with tests in a browser, of which each has a core or more at work, before all others;
+    the rest is shared out file by file."""
+    browsing = {item.path for item in items if "visit" in item.fixturenames}  # type: ignore[attr-defined]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if item.path in browsing else item.path.stem))
+    items.sort(key=lambda item: item.path not in browsing)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Everything the tests start, subprocesses too, is kept from the user's caches and from the network."""

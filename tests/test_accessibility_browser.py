@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browser import idle
 from playwright.sync_api import TimeoutError, expect
 
 WIDTHS = (390, 768, 1400, 2560)
@@ -26,8 +27,6 @@ STREAMLIT = [
     # What a rerun has not reached yet is pale for a moment.
     "[data-stale=true]",
 ]
-AT_REST = """() => !document.querySelector("figure.dimmed, [data-testid=stProgress], [data-stale=true]")
-  && document.querySelector("[data-test-script-state=notRunning]") && document.querySelector(".stHtml style")"""
 SCHEME = "scheme => getComputedStyle(document.querySelector('.stApp')).colorScheme === scheme"
 # What is too wide for the window, and in our own components text that is cut off or lies over other text.
 MISFITS = """() => {
@@ -76,13 +75,14 @@ def test_everybody_can_use_it(visit, name):
     page = visit(path, viewport={"width": 1400, "height": 5000}, color_scheme="light")
     page.add_style_tag(content="* { transition: none !important; animation: none !important }")
     expect(page.locator(awaited).first).to_be_visible()
-    page.wait_for_function(AT_REST)
+    expect(page.locator(".stHtml style").first).to_be_attached()
+    idle(page)
     for folded in page.locator("[data-testid=stSidebar] details:not([open]) > summary").all()[::-1]:
         folded.evaluate("summary => summary.click()")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(SCHEME, arg=scheme)
-        page.wait_for_function(AT_REST)
+        idle(page)
         assert not serious(page), scheme
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 1000})

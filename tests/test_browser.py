@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import DRAWN, photograph, settled
+from browser import DRAWN, choose, idle, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -34,12 +34,9 @@ def test_main_job(visit, tmp_path):
     """Two uploads, two methods, a bad file, the library size, the cut, a download and a restored link."""
     page = visit()
     settled(page, 2)
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
-        [
-            photograph("coffee"),
-            photograph("rocket", (300, 460)),
-            {"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture at all"},
-        ]
+    bad = {"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture at all"}
+    choose(
+        page, page.get_by_test_id("stSidebar"), photograph("coffee"), photograph("rocket", (300, 460)), bad
     )
     expect(page.get_by_text("notes.jpg").and_(page.get_by_text("no JPEG, PNG or WebP"))).to_be_visible()
     page.get_by_role("button", name="Chelsea").click()
@@ -130,11 +127,12 @@ def test_a_hostile_link_gives_the_defaults_and_says_so(visit):
 
 def test_overlay_is_drawn_in_the_browser(visit):
     """Opacity, colours and cut are drawn without a message to the server until the control is let go."""
-    page = visit()
+    page = visit("/?methods=grad-cam")
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.reload()
-    settled(page, 2)
+    settled(page, 1)
+    idle(page)
     cell = page.locator(DRAWN).first
     sent.clear()
     for opacity in (10, 35, 80):
@@ -150,9 +148,8 @@ def test_heat_map_lies_on_the_crop_of_any_shape(visit):
     """The map's colours stand inside the crop and nowhere else, on a wide and on a tall picture."""
     page = visit("/?methods=grad-cam")
     settled(page, 1)
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
-        [photograph("coffee", (900, 300)), photograph("astronaut", (300, 700))]
-    )
+    photographs = photograph("coffee", (900, 300)), photograph("astronaut", (300, 700))
+    choose(page, page.get_by_test_id("stSidebar"), *photographs)
     page.get_by_role("button", name="Chelsea").click()
     settled(page, 2)
     page.get_by_label("Heat map").check(force=True)

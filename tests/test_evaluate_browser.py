@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from browser import photograph, settled
+from browser import choose, photograph, settled
 from playwright.sync_api import expect
 
 
@@ -82,10 +82,10 @@ def test_a_zip_file(visit):
     with zipfile.ZipFile(buffer, "w") as packed:
         packed.writestr("photos/mine.jpg", photograph("coffee")["buffer"])
         packed.writestr("photos/labels.csv", "file,class_index\nmine.jpg,967\n")
-    upload = page.get_by_test_id("stMain").get_by_test_id("stFileUploaderDropzoneInput")
-    upload.set_input_files({"name": "bad.zip", "mimeType": "application/zip", "buffer": b"no ZIP file"})
+    uploader = page.get_by_test_id("stMain").get_by_test_id("stFileUploader")
+    choose(page, uploader, {"name": "bad.zip", "mimeType": "application/zip", "buffer": b"no ZIP file"})
     expect(page.get_by_text("The ZIP file is damaged")).to_be_visible()
-    upload.set_input_files({"name": "mine.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()})
+    choose(page, uploader, {"name": "mine.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()})
     expect(page.get_by_text("1 picture x 1 method")).to_be_visible()
     page.get_by_text("The given one").click()
     page.get_by_role("button", name="Run").click()

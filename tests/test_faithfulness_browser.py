@@ -3,16 +3,17 @@
 import re
 
 import pytest
+from browser import idle
 from playwright.sync_api import expect
 
 PATH = "/faithfulness?methods=grad-cam,grad-cam%2B%2B&controls=no"
 
 
-def settled(page):
+def measured(page):
     """Waits until the figures are there and nothing is being made."""
     expect(page.get_by_text("Bold is the best of the methods")).to_be_visible()
     expect(page.get_by_text("measuring …")).to_have_count(0)
-    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+    idle(page)
     expect(page.locator("canvas.drawable[data-box]")).to_be_visible()
 
 
@@ -31,7 +32,7 @@ def hold(page, key, times):
 def test_scrub(visit):
     """The slider marks another step, shows other pictures and says their probability."""
     page = visit(PATH)
-    settled(page)
+    measured(page)
     picture = page.get_by_alt_text(re.compile(r"of the pixels deleted in the order of Grad-CAM$"))
     before = picture.get_attribute("src")
     expect(picture).to_have_attribute("alt", re.compile("25.0 %"))
@@ -50,7 +51,7 @@ def test_scrub(visit):
 def test_draw_a_box(visit):
     """By pointer and by keys; the energy follows, and the link restores the box."""
     page = visit(PATH)
-    settled(page)
+    measured(page)
     canvas = page.locator("canvas.drawable")
     canvas.scroll_into_view_if_needed()
     area = canvas.bounding_box()
@@ -85,14 +86,14 @@ def test_draw_a_box(visit):
     expect(page.get_by_text("covers 100.0 % of what the network sees")).to_have_count(0)
 
     again = visit("/" + page.url.split("/", 3)[3])
-    settled(again)
+    measured(again)
     expect(again.locator("canvas.drawable")).to_have_attribute("data-box", canvas.get_attribute("data-box"))
     expect(energy(again)).to_have_text(energy(page).text_content())
 
 
 def test_sanity_check(visit):
     page = visit(PATH)
-    settled(page)
+    measured(page)
     page.get_by_role("button", name="Run the sanity check").click()
     strip = page.get_by_alt_text(re.compile("Grad-CAM map of a network that is random after"))
     expect(strip).to_have_count(4)
@@ -105,7 +106,7 @@ def test_sanity_check(visit):
 
 def test_difference_of_two_maps(visit):
     page = visit(PATH + "&agreement=cut")
-    settled(page)
+    measured(page)
     shown = page.get_by_alt_text("Where the maps of Grad-CAM and Grad-CAM++ differ on chelsea")
     expect(shown).to_be_visible()
     expect(page.get_by_text("the same pixels are kept at the recommended cuts")).to_be_visible()
@@ -116,7 +117,7 @@ def test_difference_of_two_maps(visit):
 def test_phone(visit, scheme):
     """Nothing is wider than a phone."""
     page = visit(PATH, viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    settled(page)
+    measured(page)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     for node in page.locator("[data-testid=stMain] :is(canvas, img, .js-plotly-plot, .cam-gallery)").all():
         box = node.bounding_box()

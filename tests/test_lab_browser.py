@@ -2,29 +2,30 @@
 
 import re
 
+from browser import idle
 from playwright.sync_api import expect
 
 PATH = "/lab?methods=libra-cam&metrics=average-gain&library=on-the-fly&libra-cam.size=12"
 
 
-def settled(page):
+def measured(page):
     """Waits until the figures are there and nothing is being made."""
     expect(page.get_by_text("All references are measured")).to_be_visible()
     expect(page.get_by_text(re.compile("[Mm]easuring …"))).to_have_count(0)
-    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+    idle(page)
 
 
 def test_the_size_slider_changes_map_figures_and_curve(visit):
     """And stands in the sidebar of the other pages."""
     page = visit(PATH)
-    settled(page)
+    measured(page)
     slider = page.get_by_test_id("stMain").get_by_role("slider", name="Libra-CAM: library size")
     expect(slider).to_have_value("12")
     shown = page.locator('canvas[data-cell^="look"][data-look]').first, page.locator(".cam-gallery img").first
     before = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
     slider.press("Home")
     expect(page.get_by_text("1 of 1 references kept")).to_be_visible()
-    settled(page)
+    measured(page)
     after = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
     assert after[0] != before[0]
     assert after[1] != before[1]
@@ -35,7 +36,7 @@ def test_the_size_slider_changes_map_figures_and_curve(visit):
 
 def test_exclude_and_pin_by_a_click(visit):
     page = visit(PATH + "&section=references")
-    settled(page)
+    measured(page)
     cards = page.locator("li:has(.acts)")
     expect(cards).to_have_count(12)
     [first, second] = (cards.nth(place).locator(".acts button").first for place in (0, 5))
@@ -60,7 +61,7 @@ def test_exclude_and_pin_by_a_click(visit):
 def test_phone(visit):
     """Nothing is wider than a phone, in any section."""
     page = visit(PATH, viewport={"width": 390, "height": 844}, color_scheme="dark")
-    settled(page)
+    measured(page)
     for section, words in (
         ("References", "Left the reference"),
         ("How many references", re.compile("enough here")),
@@ -69,7 +70,7 @@ def test_phone(visit):
     ):
         page.get_by_role("radio", name=section, exact=True).click()
         expect(page.get_by_text(words)).to_be_visible()
-        settled(page)
+        measured(page)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
         shown = page.locator("[data-testid=stMain] :is(canvas, img, button, .js-plotly-plot)")
         assert (

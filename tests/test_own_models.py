@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from browser import DEVICES, fits
+from browser import DEVICES, choose, fits
 from pages import drawn, link, open_page, settle
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -248,12 +248,10 @@ def press(app, label):
 def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder, device):
     page = visit("/model?methods=grad-cam", **DEVICES[device])
     main_part = page.get_by_test_id("stMain")
-    page.locator('[data-testid="stFileUploader"]:has-text("Checkpoint") input').set_input_files(
-        folder / "zoo.safetensors"
-    )
-    page.locator('[data-testid="stFileUploader"]:has-text("Class names") input').set_input_files(
-        folder / "zoo.txt"
-    )
+    uploader = page.get_by_test_id("stFileUploader")
+    for name, part in (("zoo.safetensors", "Checkpoint"), ("zoo.txt", "Class names")):
+        file = {"name": name, "mimeType": "application/octet-stream", "buffer": (folder / name).read_bytes()}
+        choose(page, uploader.filter(has_text=part), file)
     architecture = main_part.get_by_role("combobox", name="Architecture")
     architecture.fill("convnext_tiny")
     architecture.press("Enter")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import DEVICES, fits, photograph, settled
+from browser import DEVICES, choose, fits, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -26,7 +26,7 @@ def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path, device
     across, pictures = methods.count(",") + 1, samples.count(",") + 2
     if device == "phone":
         page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files([photograph("coffee", (300, 420))])
+    choose(page, page.get_by_test_id("stSidebar"), photograph("coffee", (300, 420)))
     if device == "phone":
         page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     settled(page, min(pictures, 4) * across)
