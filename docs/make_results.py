@@ -1,15 +1,16 @@
-"""Writes docs/results.md: every method on labelled photographs, by the evaluate command, and the published orders.
+"""Writes docs/results.md: Libra-CAM by size and rule of its library, every method, and the published orders.
 
     PYTHONPATH=. python docs/make_results.py DATA RESULTS
 
-DATA holds validation/ (photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv); RESULTS keeps the
-journals, so that what was stopped goes on; docs/results keeps the tables of what has ended and is not measured again.
-A C++ compiler is needed.
+DATA holds validation/ (300 photographs, labels.csv, boxes.csv) and references/ (photographs, labels.csv). It takes
+hours, in evaluations of some minutes. docs/results keeps the table of each that has ended, which is not measured
+again, and docs/results.md is written after each of what is there; RESULTS keeps the journals, so that one that was
+stopped goes on. A C++ compiler is needed.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 
 from explorer.cli import main
 from explorer.declaration import parse
-from explorer.evaluation import Column, as_markdown, read_csv, summarise
+from explorer.evaluation import Column, Summary, as_markdown, read_csv, summarise
 from explorer.library import RULES, installed
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS
@@ -78,6 +79,8 @@ MEASURED = (
     *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
     *("average-drop:fill=black", "average-gain:fill=black"),
 )
+PARTS, PART = 3, 100
+"""The photographs are measured a part after the other, of so many each."""
 _SIZED = [f"libra-cam:size={size}" for size in (1, 5, 10, 30, 100, 300)]
 # Means as published: method, then one number for each metric.
 PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
@@ -159,34 +162,33 @@ _RESAMPLES = 2000
 
 def measure(data: Path, results: Path) -> None:
     references, photographs = data / "references", data / "validation"
-    some = _first(photographs, results / "first", 100)
+    parts = [_part(photographs, results / f"pictures {number}", number) for number in range(PARTS)]
     for backbone in BACKBONES:
         if not any((info.name, info.backbone) == (LIBRARY, backbone) for info in installed()):
             labels = ["--labels", str(references / "labels.csv")]
             build = ["library", "build", "--images", str(references), *labels, "--name", LIBRARY]
             assert not main([*build, "--backbone", backbone])
-        _evaluate(some, results, f"{backbone}-sizes", backbone, [*_SIZED, "fake-cam"], "fake-cam")
+        _evaluate(parts[0], results, f"{backbone}-sizes", backbone, [*_SIZED, "fake-cam"], "fake-cam")
         for rule in RULES:
             rows = ["libra-cam", "fake-cam"]
-            _evaluate(some, results, f"{backbone}-{rule}", backbone, rows, "fake-cam", "--rule", rule)
-    for backbone in BACKBONES:
+            _evaluate(parts[0], results, f"{backbone}-{rule}", backbone, rows, "fake-cam", "--rule", rule)
+    for number, backbone in product(range(PARTS), BACKBONES):
         defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
-        _evaluate(photographs, results, backbone, backbone, defined, "grad-cam")
-    for backbone in BACKBONES:
-        for method in COSTLY:
-            name = _apart(backbone, method)
-            _evaluate(photographs, results, name, backbone, ["grad-cam", method], "grad-cam")
+        _evaluate(parts[number], results, f"{backbone}-{number}", backbone, defined, "grad-cam")
+    for number, backbone, method in product(range(PARTS), BACKBONES, COSTLY):
+        name = f"{_apart(backbone, method)}-{number}"
+        _evaluate(parts[number], results, name, backbone, ["grad-cam", method], "grad-cam")
 
 
 def write() -> None:
-    text = "\n".join([*_document(), *_library_document()]) + "\n"
+    text = "\n".join([*_library_document(), *_document()]) + "\n"
     (TABLES.parent / "results.md").write_text(text, "utf-8")
 
 
-def _first(photographs: Path, folder: Path, count: int) -> Path:
-    """A folder of links to the first photographs by name, and the tables."""
+def _part(photographs: Path, folder: Path, number: int) -> Path:
+    """A folder of links to so many photographs by name, and the tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = sorted(photographs.glob("*.jpg"))[:count]
+    chosen = sorted(photographs.glob("*.jpg"))[number * PART : (number + 1) * PART]
     for path in [*chosen, photographs / "labels.csv", photographs / "boxes.csv"]:
         if not (folder / path.name).exists():
             (folder / path.name).symlink_to(path.resolve())
@@ -202,8 +204,8 @@ def _evaluate(
     baseline: str,
     *more: str,
 ) -> None:
-    """Measures unless the table is there already, and keeps its table."""
-    kept = TABLES / f"{name}.parquet"
+    """Measures unless the table is there already, keeps its table, and writes the document anew."""
+    kept = _kept(name)
     if kept.exists():
         return
     tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
@@ -216,26 +218,68 @@ def _evaluate(
     table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32")).to_parquet(
         kept, compression="zstd"
     )
+    write()
 
 
-def _document() -> Iterator[str]:
-    yield "# Every method on 300 photographs\n"
+def _library_document() -> Iterator[str]:
+    yield "# Results\n"
     yield (
-        "Made by `docs/make_results.py` with the evaluate command: 300 pictures of ImageNet's validation set (squashed "
-        "to 227 x 227 pixels; an easy selection), the predicted class, masks on the mean colour, the default layer. "
-        "References are 500 other photographs of ImageNet, one of every second class. Costly methods have the budgets "
-        "that stand beside their names. Nothing was tuned on these pictures. Means in percent with half the width of "
-        "their 95 % bootstrap interval; in each column the best of the plain and of the calibrated maps is bold, and "
-        "what does not differ from it significantly is in italics. [metrics.md](metrics.md) defines the columns.\n"
+        "Made by `docs/make_results.py` with the evaluate command: pictures of ImageNet's validation set (squashed to "
+        "227 x 227 pixels; an easy selection), the predicted class, masks on the mean colour, the default layer. "
+        "References are 500 other photographs of ImageNet, one of every second class. Nothing was tuned on these "
+        "pictures. Means in percent with half the width of their 95 % bootstrap interval; in each column the best of "
+        "the plain and of the calibrated maps is bold, and what does not differ from it significantly is in italics. "
+        "[metrics.md](metrics.md) defines the columns.\n"
     )
     yield (
         "Calibration chooses, by the very probability that most of these figures measure, the best of ten cuts of "
         "every map: compare plain maps with plain ones and calibrated with calibrated ones, and both with Fake-CAM and "
         "random.\n"
     )
+    yield "## Libra-CAM by the size of its library\n"
+    yield f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them.\n"
     for backbone in BACKBONES:
-        yield f"## {backbone}\n"
-        yield _markdown(_scored(backbone), (*METHODS, *COSTLY), "grad-cam")
+        if _kept(f"{backbone}-sizes").exists():
+            yield f"### {backbone}: sizes\n"
+            yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
+    yield "\n## Libra-CAM by the rule that selects its references\n"
+    yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
+    for backbone in BACKBONES:
+        if all(_kept(f"{backbone}-{rule}").exists() for rule in RULES):
+            tables = []
+            for rule in RULES:
+                table = _table(f"{backbone}-{rule}")
+                table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
+                tables.append(table.replace({"method": {"libra-cam": rule}}))
+            yield f"### {backbone}: rules\n"
+            yield from _studied(pd.concat(tables), list(RULES))
+
+
+def _studied(table: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
+    """The table beside Fake-CAM, and which of the names are best."""
+    yield _markdown(_summary(table, "fake-cam"), [*names, "fake-cam"])
+    rows = _summary(table[table["method"] != "fake-cam"], names[0]).rows
+    for variant, metric in product(("plain", "calibrated"), ("average-gain", "adcc")):
+        scores = {row.method: row.scores[metric] for row in rows if row.variant == variant}
+        best = ", ".join(_title(name) for name in names if scores[name].best)
+        level = ", ".join(_title(name) for name in names if scores[name].level)
+        yield (
+            f"- {METRICS[metric].title}, {variant} maps: best is {best}; not told apart from it: {level or 'none'}."
+        )
+    yield ""
+
+
+def _document() -> Iterator[str]:
+    scored = {backbone: table for backbone in BACKBONES if (table := _scored(backbone)) is not None}
+    for backbone, table in scored.items():
+        yield f"## Every method: {backbone}\n"
+        yield (
+            f"{table['picture'].nunique()} photographs. Costly methods have the budgets that stand beside their names."
+            "\n"
+        )
+        yield _markdown(_summary(table, "grad-cam"), (*METHODS, *COSTLY))
+    if not scored:
+        return
     yield "## Where the published orders hold\n"
     yield (
         "For each published table every pair of the methods that are in it and here: how many pairs stand in the same "
@@ -244,61 +288,50 @@ def _document() -> Iterator[str]:
         "budgets differ from the published ones, so this is a comparison of orders, not of numbers.\n"
     )
     yield "| published | metric | here | pairs in order | reversed beyond chance |\n|---|---|---|---:|---|"
-    for backbone in BACKBONES:
-        table = _scored(backbone)
-        for source, (metrics, rows) in PUBLISHED.items():
-            for position, metric in enumerate(metrics):
-                yield _compared(
-                    source, metric, backbone, {name: row[position] for name, row in rows.items()}, table
-                )
+    for (backbone, table), (source, (metrics, rows)) in product(scored.items(), PUBLISHED.items()):
+        names = set(table["method"].str.split(":").str[0])
+        for position, metric in enumerate(metrics):
+            published = {name: row[position] for name, row in rows.items() if name in names}
+            yield _compared(source, metric, backbone, published, table)
 
 
-def _library_document() -> Iterator[str]:
-    yield "\n## Libra-CAM by the size of its library\n"
-    yield (
-        "The first 100 of these photographs; references drawn by the random rule (seed 0), the first so many of them."
-        "\n"
-    )
-    for backbone in BACKBONES:
-        yield f"### {backbone}\n"
-        yield _markdown(_table(f"{backbone}-sizes"), [*_SIZED, "fake-cam"], "fake-cam")
-    yield "## Libra-CAM by the rule that selects its references\n"
-    yield "The same 100 photographs, 30 references. Each row is an evaluation of its own.\n"
-    for backbone in BACKBONES:
-        yield f"### {backbone}\n"
-        tables = []
-        for rule in RULES:
-            table = _table(f"{backbone}-{rule}")
-            table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
-            tables.append(table.replace({"method": {"libra-cam": rule}}))
-        yield _markdown(pd.concat(tables), [*RULES, "fake-cam"], "fake-cam")
-
-
-def _scored(backbone: str) -> pd.DataFrame:
-    """What all evaluations of a network measured, a row for each picture, method and variant."""
-    costly = [_table(_apart(backbone, method)) for method in COSTLY]
-    return pd.concat([_table(backbone), *(table[table["method"] != "grad-cam"] for table in costly)])
+def _scored(backbone: str) -> pd.DataFrame | None:
+    """What all evaluations of a network measured, a row for each picture, method and variant; of the costly methods
+    those that were measured on all of the pictures."""
+    parts = [number for number in range(PARTS) if _kept(f"{backbone}-{number}").exists()]
+    tables = [_table(f"{backbone}-{number}") for number in parts]
+    for method in COSTLY:
+        names = [f"{_apart(backbone, method)}-{number}" for number in parts]
+        if all(_kept(name).exists() for name in names):
+            tables += [table[table["method"] != "grad-cam"] for table in map(_table, names)]
+    return pd.concat(tables) if tables else None
 
 
 def _apart(backbone: str, method: str) -> str:
     return f"{backbone}-{method.split(':')[0]}"
 
 
+def _kept(name: str) -> Path:
+    return TABLES / f"{name}.parquet"
+
+
 def _table(name: str) -> pd.DataFrame:
-    return pd.read_parquet(TABLES / f"{name}.parquet")
+    return pd.read_parquet(_kept(name))
 
 
-def _markdown(table: pd.DataFrame, names: Sequence[str], baseline: str) -> str:
+def _summary(table: pd.DataFrame, baseline: str) -> Summary:
     metrics = [parse(name, find_metric) for name in MEASURED]
     columns = [
         Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
         for metric in metrics
     ]
-    there = set(table["method"])
+    return summarise(table, columns, (baseline, "plain"))
+
+
+def _markdown(summary: Summary, names: Sequence[str]) -> str:
+    there = {row.method for row in summary.rows}
     titles = {name: _title(name) for name in dict.fromkeys(names) if name in there}
-    return as_markdown(
-        summarise(table, columns, (baseline, "plain")), titles, [column.name for column in columns]
-    )
+    return as_markdown(summary, titles, [str(parse(name, find_metric)) for name in MEASURED])
 
 
 def _title(name: str) -> str:

@@ -1,6 +1,7 @@
 """What the tests in a browser share."""
 
 import io
+from pathlib import Path
 
 from playwright.sync_api import TimeoutError, expect
 
@@ -54,11 +55,12 @@ def _wait(page, wanted):
 
 
 def choose(page, uploader, *files):
-    """Has a visitor choose files once no run goes on, and waits until each is listed there."""
+    """Has a visitor choose files, or what ``photograph`` makes, once no run goes on, and waits until each is listed."""
     settled(page)
     uploader.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(list(files))
     for file in files:
-        expect(uploader.get_by_title(file["name"], exact=True).last).to_be_visible()
+        name = file.name if isinstance(file, Path) else file["name"]
+        expect(uploader.get_by_title(name, exact=True).last).to_be_visible()
 
 
 DEVICES = {

@@ -22,6 +22,8 @@ import torchvision.models
 from playwright.sync_api import Error, expect, sync_playwright
 from torch import nn
 from torchvision.models.resnet import Bottleneck
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from explorer.backbones import Backbone, load
 from explorer.images import SAMPLES, sample
@@ -32,16 +34,30 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 180_000
 expect.set_options(timeout=PATIENCE)
+BROWSING = {
+    f"tests/{file.name}"
+    for file in (ROOT / "tests").glob("test_*.py")
+    if "from playwright" in file.read_text()
+}
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
+class _Sharing(LoadScopeScheduling):
+    """Shares the tests out file by file; all with tests in a browser, of which each has a core or more at work, to one
+    worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "browser" if file in BROWSING else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _Sharing(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker takes the files with tests in a browser, of which each has a core or more at work, before all others;
-    the rest is shared out file by file."""
-    browsing = {item.path for item in items if "visit" in item.fixturenames}  # type: ignore[attr-defined]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if item.path in browsing else item.path.stem))
-    items.sort(key=lambda item: item.path not in browsing)
+    """Those in a browser come first, so that the other worker has something left when they end."""
+    items.sort(key=lambda item: item.nodeid.split("::")[0] not in BROWSING)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -173,15 +189,17 @@ def furnished(home: Path, _stock: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _usual_server(tmp_path_factory):
-    """The explorer with an empty home, for all tests in a browser that ask for no other environment."""
-    with _serving(tmp_path_factory, {}) as address:
+def _usual_server(tmp_path_factory, _stock):
+    """The explorer with the built-in library, for all tests in a browser that ask for no other environment."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(_stock, home, dirs_exist_ok=True)
+    with _serving(tmp_path_factory, {"EXPLORER_HOME": str(home)}) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def server(request, tmp_path_factory):
-    """The explorer, on a server of its own where a test parametrises its environment."""
+    """The explorer, on a server of its own with an empty home where a test parametrises its environment."""
     if not hasattr(request, "param"):
         yield request.getfixturevalue("_usual_server")
         return
@@ -191,7 +209,7 @@ def server(request, tmp_path_factory):
 
 @contextmanager
 def _serving(tmp_path_factory, environment):
-    """Runs the explorer on a port of its own, with a home of its own."""
+    """Runs the explorer on a port of its own, with a home of its own unless the environment names one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -23,6 +23,7 @@ def fingerprint(cell):
     return cell.evaluate("canvas => canvas.toDataURL()")
 
 
+@pytest.mark.parametrize("server", [{}], indirect=True)  # one of its own, on which nothing is built yet
 def test_first_page_explains_a_sample(visit):
     page = visit()
     settled(page, 2)
