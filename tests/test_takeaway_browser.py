@@ -34,6 +34,7 @@ def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, tmp_path, device
         page.get_by_text(f"5–{pictures}", exact=True).click()
         settled(page, (pictures - 4) * across)
     page.get_by_text("Take away").click()
+    expect(page.get_by_text("Not ready yet")).to_have_count(0)
     page.get_by_role("button", name="Make the bundle").click()
     archive = page.get_by_role("button", name="Bundle (")
     expect(archive).to_be_visible()

@@ -50,10 +50,6 @@ def take_away(board: Board, choice: Choice, look: Look, order: Sequence[str], me
             _layout(look),
             tuple(_missing(board, choice, measured)),
         )
-        if wall.missing:
-            more = len(wall.missing) - _NAMED
-            named = "; ".join(wall.missing[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
-            st.info(plain(f"Not ready yet, and left out of what is made now: {named}."))
         asked = pressed(
             "Make the bundle",
             type="primary",
@@ -66,6 +62,10 @@ def take_away(board: Board, choice: Choice, look: Look, order: Sequence[str], me
             if job.error is not None:
                 service().retry(job)
                 service().encode(_key(wall.identity), lambda job: pack(wall, job), waiter())
+        if wall.missing:
+            more = len(wall.missing) - _NAMED
+            named = "; ".join(wall.missing[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+            st.info(plain(f"Not ready yet, and left out of what is made now: {named}."))
         _result(board, wall)
         st.caption(plain(_restored(choice)))
 
