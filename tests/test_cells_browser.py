@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import DRAWN, settled
+from browser import DRAWN, idle, settled
 from playwright.sync_api import expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
@@ -50,6 +50,7 @@ def test_cell(visit):
     page = visit("/?samples=china&methods=grad-cam,random")
     sent = overheard(page)
     settled(page, 2)
+    idle(page)
     explanation = Engine().explain(images.sample("china"), Request(method=METHODS["grad-cam"]()))
     cell, figure = page.locator(DRAWN).first, page.locator(WALL).first
     expect(cell).to_have_attribute("aria-label", re.compile("^Grad-CAM map"))
@@ -183,6 +184,7 @@ def test_maps_of_a_method_share_a_scale(visit):
     page = visit("/?samples=chelsea,china&methods=grad-cam,random&look=heat-greys-55-None")
     sent = overheard(page)
     settled(page, 4)
+    idle(page)
     extents = [
         Engine()
         .explain(images.sample(name), Request(method=METHODS["grad-cam"]()))
