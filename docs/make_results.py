@@ -79,6 +79,10 @@ MEASURED = (
     *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
     *("average-drop:fill=black", "average-gain:fill=black"),
 )
+_COLUMNS = [
+    Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
+    for metric in (parse(name, find_metric) for name in MEASURED)
+]
 PARTS, PART = 3, 100
 """The photographs are measured a part after the other, of so many each."""
 _SIZED = [f"libra-cam:size={size}" for size in (1, 5, 10, 30, 100, 300)]
@@ -176,7 +180,7 @@ def measure(data: Path, results: Path) -> None:
         defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
         _evaluate(parts[number], results, f"{backbone}-{number}", backbone, defined, "grad-cam")
     for number, backbone, method in product(range(PARTS), BACKBONES, COSTLY):
-        name = f"{_apart(backbone, method)}-{number}"
+        name = _apart(backbone, method, number)
         _evaluate(parts[number], results, name, backbone, ["grad-cam", method], "grad-cam")
 
 
@@ -301,14 +305,14 @@ def _scored(backbone: str) -> pd.DataFrame | None:
     parts = [number for number in range(PARTS) if _kept(f"{backbone}-{number}").exists()]
     tables = [_table(f"{backbone}-{number}") for number in parts]
     for method in COSTLY:
-        names = [f"{_apart(backbone, method)}-{number}" for number in parts]
+        names = [_apart(backbone, method, number) for number in parts]
         if all(_kept(name).exists() for name in names):
             tables += [table[table["method"] != "grad-cam"] for table in map(_table, names)]
     return pd.concat(tables) if tables else None
 
 
-def _apart(backbone: str, method: str) -> str:
-    return f"{backbone}-{method.split(':')[0]}"
+def _apart(backbone: str, method: str, number: int) -> str:
+    return f"{backbone}-{method.split(':')[0]}-{number}"
 
 
 def _kept(name: str) -> Path:
@@ -320,18 +324,13 @@ def _table(name: str) -> pd.DataFrame:
 
 
 def _summary(table: pd.DataFrame, baseline: str) -> Summary:
-    metrics = [parse(name, find_metric) for name in MEASURED]
-    columns = [
-        Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
-        for metric in metrics
-    ]
-    return summarise(table, columns, (baseline, "plain"))
+    return summarise(table, _COLUMNS, (baseline, "plain"))
 
 
 def _markdown(summary: Summary, names: Sequence[str]) -> str:
     there = {row.method for row in summary.rows}
     titles = {name: _title(name) for name in dict.fromkeys(names) if name in there}
-    return as_markdown(summary, titles, [str(parse(name, find_metric)) for name in MEASURED])
+    return as_markdown(summary, titles, [column.name for column in _COLUMNS])
 
 
 def _title(name: str) -> str:

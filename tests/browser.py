@@ -17,35 +17,34 @@ def photograph(identifier, size=None):
     return {"name": f"{identifier}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
 
 
-MAKING = "[data-testid=stProgress]"
 COUNTS = """(selectors) => {
   const roots = [document];
   for (const root of roots)
     for (const { shadowRoot } of root.querySelectorAll("*")) if (shadowRoot) roots.push(shadowRoot);
   return selectors.map((one) => roots.reduce((sum, root) => sum + root.querySelectorAll(one).length, 0));
 }"""
+AT_REST = {"[data-test-script-state=notRunning]": 1, "figure.dimmed, [data-stale=true]": 0}
 
 
-def settled(page, maps=None):
-    """Waits for a moment at which no run goes on, no map is dimmed and, if that is said, so many are drawn.
+def settled(page, maps):
+    """Waits for a moment at which no run goes on, no map is dimmed, and so many are drawn.
 
     All at one moment: in the middle of a run what was there before it stands beside what it has drawn.
     """
-    _wait(
-        page, {"[data-test-script-state=notRunning]": 1, "figure.dimmed, [data-stale=true]": 0, DRAWN: maps}
-    )
+    _wait(page, AT_REST | {DRAWN: maps})
 
 
 def idle(page):
-    """Waits for such a moment at which nothing is being made either."""
-    _wait(page, {"[data-test-script-state=notRunning]": 1, f"figure.dimmed, [data-stale=true], {MAKING}": 0})
+    """Waits for a moment at which no run goes on, no map is dimmed, and nothing is being made."""
+    _wait(page, AT_REST | {"[data-testid=stProgress]": 0})
 
 
 def _wait(page, wanted):
+    """Waits until there are so many of each selector at one moment."""
     selectors, counts = list(wanted), list(wanted.values())
     try:
         page.wait_for_function(
-            f"([selectors, wanted]) => ({COUNTS})(selectors).every((n, i) => [n, null].includes(wanted[i]))",
+            f"([selectors, wanted]) => ({COUNTS})(selectors).every((count, i) => count === wanted[i])",
             arg=[selectors, counts],
             polling=100,
         )
@@ -56,7 +55,7 @@ def _wait(page, wanted):
 
 def choose(page, uploader, *files):
     """Has a visitor choose files, or what ``photograph`` makes, once no run goes on, and waits until each is listed."""
-    settled(page)
+    _wait(page, AT_REST)
     uploader.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(list(files))
     for file in files:
         name = file.name if isinstance(file, Path) else file["name"]

@@ -42,13 +42,15 @@ BROWSING = {
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
-class _Sharing(LoadScopeScheduling):
-    """Shares the tests out file by file; all with tests in a browser, of which each has a core or more at work, to one
-    worker."""
+def _share(nodeid: str) -> str:
+    """What one worker takes whole: a file, or all with tests in a browser, of which each has a core or more at work."""
+    file = nodeid.split("::")[0]
+    return "browser" if file in BROWSING else file
 
+
+class _Sharing(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return "browser" if file in BROWSING else file
+        return _share(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -57,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those in a browser come first, so that the other worker has something left when they end."""
-    items.sort(key=lambda item: item.nodeid.split("::")[0] not in BROWSING)
+    items.sort(key=lambda item: _share(item.nodeid) != "browser")
 
 
 @pytest.fixture(scope="session", autouse=True)

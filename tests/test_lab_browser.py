@@ -2,7 +2,7 @@
 
 import re
 
-from browser import idle
+from browser import DRAWN, idle
 from playwright.sync_api import expect
 
 PATH = "/lab?methods=libra-cam&metrics=average-gain&library=on-the-fly&libra-cam.size=12"
@@ -21,7 +21,7 @@ def test_the_size_slider_changes_map_figures_and_curve(visit):
     measured(page)
     slider = page.get_by_test_id("stMain").get_by_role("slider", name="Libra-CAM: library size")
     expect(slider).to_have_value("12")
-    shown = page.locator('canvas[data-cell^="look"][data-look]').first, page.locator(".cam-gallery img").first
+    shown = page.locator(DRAWN).first, page.locator(".cam-gallery img").first
     before = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
     slider.press("Home")
     expect(page.get_by_text("1 of 1 references kept")).to_be_visible()
