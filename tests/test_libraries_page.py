@@ -2,11 +2,13 @@
 
 import io
 import json
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 import torch
 from browser import choose, photograph
 from pages import link, open_page, settle
@@ -19,6 +21,7 @@ from explorer.library import Recipe, build, installed, textures, unfinished
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
 from explorer.ui.building import key_of
+from explorer.ui.state import service
 
 
 def press(app, label):
@@ -86,6 +89,29 @@ class TestPage:
         query = {"shown library": key_of(large), "beside library": key_of(small)}
         app = open_page("libraries", **query)
         assert "4 pictures are in both" in tables(app)[1]
+
+    def test_what_is_made_while_the_page_is_drawn_is_drawn_by_a_poll(self, monkeypatch):
+        """What is above was drawn before it was there."""
+        app = open_page("libraries")
+        made = threading.Event()
+        job = service().run(("library", "quick"), lambda engine, job: made.wait(60) and "one", "visitor")
+        app.session_state["lasting library"] = job
+        polls, fragment = [], st.fragment
+
+        def ends(*arguments):
+            made.set()
+            assert job.wait(60)
+
+        def record(poll, run_every):
+            polls.append(run_every)
+            return fragment(poll, run_every=run_every)
+
+        monkeypatch.setattr("explorer.ui.libraries.import_form", ends)
+        monkeypatch.setattr("explorer.ui.live.st.fragment", record)
+        app.run()
+        assert polls[0] is not None
+        app.run()
+        assert polls[-1] is None
 
     @pytest.mark.parametrize("value", ["../../etc", "x" * 500, "<script>"])
     def test_hostile_links_give_defaults(self, value):

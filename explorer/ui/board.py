@@ -14,7 +14,7 @@ from explorer.methods import Method
 from explorer.methods.libra import LibraCAM
 from explorer.ui.columns import Column, of_methods, with_method
 from explorer.ui.sidebar import Choice, layer_called
-from explorer.ui.state import service, waiter
+from explorer.ui.state import begun, service, waiter
 from explorer.ui.view import known, picture_key, whole
 from explorer.ui.what_if import changed
 
@@ -88,7 +88,8 @@ def titled(rows: Sequence[Row]) -> dict[str, Cell]:
 
 @dataclass
 class Board:
-    """All rows that can be drawn, and the jobs behind them, each as it was when it was looked at.
+    """All rows that can be drawn, and the jobs behind them and those that the session has begun, each as it was when it
+    was first looked at: what was drawn of it may be as old as that.
 
     ``passes`` is about how many forward passes of ``backbone`` an explanation takes; ``unseen`` are the jobs of what is
     not drawn.
@@ -100,6 +101,10 @@ class Board:
     passes: dict[Job[Any], int] = field(default_factory=dict)
     backbone: str = ""
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
+
+    def __post_init__(self) -> None:
+        for job in begun():
+            self.watch(job)
 
     @property
     def shown(self) -> list[Row]:
@@ -116,7 +121,7 @@ class Board:
             self.unseen.add(job)
         elif seen:
             self.unseen.discard(job)
-        self.jobs[job] = (job.settled, job.result)
+        self.jobs.setdefault(job, (job.settled, job.result))
         return job
 
     @property

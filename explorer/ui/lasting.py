@@ -1,32 +1,20 @@
 """Work that a session has started and that goes on whatever page is looked at: an evaluation, a library, a model."""
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
 from explorer.compute import Job, State
 from explorer.ui.cells import plain
 from explorer.ui.press import pressed
-from explorer.ui.state import service
+from explorer.ui.state import lasting, service
 from explorer.ui.view import turn
 
 
-def lasting(kind: str) -> Job[str] | None:
-    """The "evaluation", the "library" or the "model" that is being made."""
-    return st.session_state.get(f"lasting {kind}")
-
-
 def busy(kind: str) -> bool:
-    """Whether it still is."""
+    """Whether one is being made."""
     job = lasting(kind)
     return job is not None and not job.settled
-
-
-def taken() -> Job[Any] | None:
-    """The bundle that was last asked for, while it is made or still held."""
-    key = st.session_state.get("taken")
-    return service().encoded(key) if key else None
 
 
 def start(kind: str, job: Callable[[], Job[str]]) -> None:

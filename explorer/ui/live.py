@@ -12,7 +12,6 @@ from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
 from explorer.ui.board import Board, Hanging, Row, ask
 from explorer.ui.cells import plain
-from explorer.ui.lasting import lasting, taken
 from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
 from explorer.ui.view import segmented
@@ -64,11 +63,6 @@ def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> N
     Args:
         at_rest: draws the line when nothing is being made.
     """
-    for kind in ("evaluation", "library", "model"):
-        if (job := lasting(kind)) is not None:
-            board.watch(job)
-    if (bundle := taken()) is not None:
-        board.watch(bundle)
     service().retain(waiter(), set(board.jobs))
 
     polls = count()

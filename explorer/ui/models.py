@@ -12,11 +12,11 @@ from explorer.images import Picture
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.checkpoints import Model, form
-from explorer.ui.lasting import lasting, start, start_and_stop
+from explorer.ui.lasting import start, start_and_stop
 from explorer.ui.live import fault, follow
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import service, waiter
+from explorer.ui.state import lasting, service, waiter
 from explorer.ui.view import turn
 
 _LISTED = 8

@@ -1,10 +1,13 @@
-"""What all sessions share, and who this session is to the shared workers."""
+"""What all sessions share, who this session is to the shared workers, and what it has begun."""
 
 import uuid
+from typing import Any
 
 import streamlit as st
 
-from explorer.compute import Service
+from explorer.compute import Job, Service
+
+KINDS = "evaluation", "library", "model"
 
 
 @st.cache_resource(show_spinner=False)
@@ -16,3 +19,19 @@ def service() -> Service:
 def waiter() -> str:
     """The name under which this session waits for jobs."""
     return st.session_state.setdefault("waiter", uuid.uuid4().hex)
+
+
+def lasting(kind: str) -> Job[str] | None:
+    """The one of ``KINDS`` that is being made."""
+    return st.session_state.get(f"lasting {kind}")
+
+
+def taken() -> Job[Any] | None:
+    """The bundle that was last asked for, while it is made or still held."""
+    key = st.session_state.get("taken")
+    return service().encoded(key) if key else None
+
+
+def begun() -> list[Job[Any]]:
+    """What goes on whatever page is looked at."""
+    return [job for job in (*map(lasting, KINDS), taken()) if job is not None]

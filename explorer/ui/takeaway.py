@@ -11,11 +11,10 @@ from explorer.render.publication import FORMATS, Layout
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
 from explorer.ui.cells import plain
-from explorer.ui.lasting import taken
 from explorer.ui.live import fault
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import service, waiter
+from explorer.ui.state import service, taken, waiter
 from explorer.ui.view import bound, counted, number, segmented, some_of
 
 _INCH = 2.54  # centimetres
