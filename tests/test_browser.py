@@ -213,3 +213,36 @@ def test_long_work_says_what_it_takes_and_gives_way(visit):
     page.get_by_role("button", name="Score-CAM", exact=True).click()
     settled(page, 1)
     expect(page.get_by_text("passes left")).to_have_count(0)
+
+
+def test_a_server_that_does_not_answer(visit):
+    """What is drawn can be looked at; the page says what goes on, and goes on by itself."""
+    page = visit("/?methods=grad-cam")
+    sockets, down = [], False
+
+    def connect(socket):
+        if down:
+            socket.close()
+        else:
+            sockets.append(socket)
+            socket.connect_to_server()
+
+    page.route_web_socket("**/_stcore/stream", connect)
+    page.reload()
+    settled(page, 1)
+    line = page.get_by_role("status").filter(has_text="The server does not answer")
+    expect(line).to_be_hidden()
+    down = True
+    page.route("**/_stcore/**", lambda route: route.abort())
+    sockets[-1].close()
+    expect(line).to_be_visible()
+    before = fingerprint(page.locator(DRAWN))
+    page.get_by_label("Heat map").check(force=True)
+    expect(page.locator(DRAWN)).to_have_attribute("data-look", re.compile("^heat"))
+    assert fingerprint(page.locator(DRAWN)) != before
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    down = False
+    page.unroute("**/_stcore/**")
+    expect(line).to_be_hidden()
+    page.get_by_role("button", name="Coffee").click()
+    settled(page, 2)

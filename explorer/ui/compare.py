@@ -23,6 +23,8 @@ from explorer.ui.what_if import what_if
 _COLUMNS = 4
 _WIDE = 6
 _MAPS = 36  # on one page of the wall
+_COMING = ("layers", "sample", "upload", "prediction")  # jobs without which a picture has no row
+_ROOM = 560  # pixels; about those of a picture with its maps
 
 
 def show(choice: Choice, look: Look) -> None:
@@ -48,6 +50,9 @@ def show(choice: Choice, look: Look) -> None:
             _picture(
                 list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)
             )
+        if any(job.key[0] in _COMING and not job.settled for job in board.jobs):
+            with st.container(border=True, height=_ROOM):
+                st.caption("The picture and its maps come here.")
         drawn = [row for row in board.shown if row.explanations]
         if drawn:
             st.subheader("Threshold calibration", anchor=False)

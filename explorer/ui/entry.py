@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.ui import compare, evaluate, faithfulness, lab, learn, libraries, models
 from explorer.ui.answers import keep_answers
 from explorer.ui.canvas import Look, look_bar
+from explorer.ui.offline import offline_line
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
 
@@ -36,6 +37,7 @@ def run() -> None:
     with st.sidebar:
         choice: Choice = controls(places)
     page.run()
+    offline_line()
     if refused := view().refused:
         notice.warning(
             f"The link holds values that are not known here; defaults stand in: {', '.join(refused)}."
