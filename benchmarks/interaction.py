@@ -102,7 +102,7 @@ def interact(page: Page, times: Times) -> None:
 
 def change_size(page: Page, times: Times) -> None:
     """On the lab, where one map depends on the size alone."""
-    page.get_by_role("link", name="Libra lab").click()
+    clocked(page, 1, page.get_by_role("link", name="Libra lab").click)
     slider = page.get_by_role("slider", name="Libra-CAM: library size")
     for key in ("ArrowRight", "ArrowLeft"):
         times["library size"].append(clocked(page, 1, partial(slider.press, key)))

@@ -1,6 +1,7 @@
 """The state of the page, without a browser."""
 
 import base64
+import gc
 import hashlib
 import io
 from functools import partial
@@ -279,3 +280,10 @@ def test_session_state_holds_no_maps_and_no_models(visit):
     for value in app.session_state._state.filtered_state.values():
         assert not isinstance(value, np.ndarray | Image.Image)
         assert "Tensor" not in repr(value)
+
+
+def test_few_objects_are_looked_through_for_garbage_after_a_run(visit):
+    """Of hundreds of thousands, which are imported."""
+    visit()
+    gc.collect()
+    assert len(gc.get_objects()) < gc.get_freeze_count()

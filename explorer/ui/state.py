@@ -1,5 +1,7 @@
 """What all sessions share, who this session is to the shared workers, and what it has begun."""
 
+import atexit
+import gc
 import uuid
 from typing import Any
 
@@ -12,7 +14,14 @@ KINDS = "evaluation", "library", "model"
 
 @st.cache_resource(show_spinner=False)
 def service() -> Service:
-    """The one service of this server."""
+    """The one service of this server.
+
+    Streamlit (1.67) looks for garbage after every run. What is imported by now is none, and would take a fifth of a
+    second and more to look through each time, in which no thread goes on.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)
     return Service()
 
 
