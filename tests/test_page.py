@@ -266,13 +266,30 @@ def test_chosen_cut_is_marked_in_the_chart(visit):
     assert not chart(visit(samples="coffee"))["layout"].get("shapes")
 
 
+def nothing_chosen(app, count):
+    """Says so much, and shows an example when asked."""
+    [info] = app.info
+    assert info.value.count("Choose") == count
+    assert not drawn(app)
+    [example] = [button for button in app.button if button.label == "Show an example"]
+    example.click()
+    settle(app.run())
+    assert not app.info
+    assert drawn(app)
+    assert not link(app).keys() & {"samples", "methods"}
+
+
 def test_no_method_and_no_picture_are_explained(visit):
     app = visit()
     for family in ("gradients", "references"):
         app.button_group(key=f"widget methods.{family}").set_value([])
     app.button_group(key="widget samples").set_value([])
-    settle(app.run())
-    assert len(app.info) == 2
+    nothing_chosen(settle(app.run()), 2)
+
+
+@pytest.mark.parametrize("query", [{"samples": ""}, {"methods": ""}, {"samples": "", "methods": ""}])
+def test_a_link_without_a_method_or_a_picture_is_explained(visit, query):
+    nothing_chosen(visit(**query), len(query))
 
 
 def test_session_state_holds_no_maps_and_no_models(visit):

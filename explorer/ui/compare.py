@@ -62,7 +62,8 @@ def show(choice: Choice, look: Look) -> None:
             for one in rows:
                 measure_rest(board, one)
             two_maps(rows, look)
-        take_away(board, choice, look, order, measured)
+        if choice.methods and (choice.samples or choice.uploads):
+            take_away(board, choice, look, order, measured)
 
     live(choice, wall, hanging=Hanging(others, page, changes=True))
 

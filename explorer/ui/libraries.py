@@ -96,7 +96,7 @@ def show(choice: Choice) -> None:
     with st.container():
         for begun in unfinished():
             _half_built(begun)
-        report(board, choice, pictures=False)
+        report(board, choice, pictures=False, methods=False)
     line = st.container(height=64, border=False)
     with st.container():
         if libraries:

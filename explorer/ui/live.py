@@ -14,7 +14,7 @@ from explorer.ui.board import Board, Hanging, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
-from explorer.ui.view import segmented
+from explorer.ui.view import segmented, start_anew
 
 _POLL = 0.5  # seconds
 _FOLLOWING = (
@@ -119,10 +119,23 @@ def report(board: Board, choice: Choice, *, pictures: bool = True, methods: bool
             "pictures",
         ):
             fault(job)
-    if methods and not choice.methods:
-        st.info("Choose at least one method in the sidebar to see where it says the network looked.")
+    wanting = {}
     if pictures and not choice.samples and not choice.uploads:
-        st.info("Choose a sample or upload a photograph in the sidebar.")
+        wanting["samples"] = "Choose a sample or upload a photograph in the sidebar."
+    if methods and not choice.methods:
+        wanting["methods"] = (
+            "Choose at least one method in the sidebar to see where it says the network looked."
+        )
+    if wanting:
+        st.info("  \n".join(wanting.values()))
+        st.button(
+            "Show an example", on_click=_begin_again, args=tuple(wanting), help="What the page opens with."
+        )
+
+
+def _begin_again(*keys: str) -> None:
+    for key in keys:
+        start_anew(key)
 
 
 def _progress(board: Board, job: Job[Any]) -> None:

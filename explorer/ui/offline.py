@@ -14,4 +14,4 @@ _line = st.components.v2.component(
 
 def offline_line() -> None:
     """Takes no room while the server answers; the browser draws it without one."""
-    _line(key="offline")
+    _line(key="offline", data={"kind": "offline"})
