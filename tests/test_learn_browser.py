@@ -24,6 +24,7 @@ def numbers(page):
 
 
 def test_a_lesson_is_given_by_the_keyboard(visit):
+    """In the light, and from the sixth lesson on in the dark."""
     page = visit(PATH)
     taught(page, 1)
     expect(page.get_by_test_id("stSidebar")).to_be_visible()
@@ -37,6 +38,8 @@ def test_a_lesson_is_given_by_the_keyboard(visit):
     for number in range(2, 11):
         page.keyboard.press("PageDown" if number % 2 else "ArrowRight")
         taught(page, number)
+        if number == 6:
+            page.emulate_media(color_scheme="dark")
         if number == 2:
             _browse_channels(page)
         elif number == 3:
