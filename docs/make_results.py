@@ -85,7 +85,7 @@ _COLUMNS = [
 ]
 PARTS, PART = 3, 100
 """The photographs are measured a part after the other, of so many each."""
-_SIZED = [f"libra-cam:size={size}" for size in (1, 5, 10, 30, 100, 300)]
+_SIZED = [str(parse(f"libra-cam:size={size}", find_method)) for size in (1, 5, 10, 30, 100, 300)]
 # Means as published: method, then one number for each metric.
 PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
     "Opti-CAM, table 1, ResNet-50": (
@@ -241,7 +241,9 @@ def _library_document() -> Iterator[str]:
         "random.\n"
     )
     yield "## Libra-CAM by the size of its library\n"
-    yield f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them.\n"
+    yield (
+        f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them, or 30.\n"
+    )
     for backbone in BACKBONES:
         if _kept(f"{backbone}-sizes").exists():
             yield f"### {backbone}: sizes\n"

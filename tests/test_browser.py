@@ -233,9 +233,17 @@ def test_a_server_that_does_not_answer(visit):
     line = page.get_by_role("status").filter(has_text="The server does not answer")
     expect(line).to_be_hidden()
     down = True
-    page.route("**/_stcore/**", lambda route: route.abort())
+    refused = []
+
+    def refuse(route):
+        refused.append(route)
+        route.abort()
+
+    page.route("**/_stcore/**", refuse)
     sockets[-1].close()
     expect(line).to_be_visible()
+    while len(refused) < 8:  # after the sixth Streamlit opens its dialog
+        page.wait_for_event("requestfailed")
     before = fingerprint(page.locator(DRAWN))
     page.get_by_label("Heat map").check(force=True)
     expect(page.locator(DRAWN)).to_have_attribute("data-look", re.compile("^heat"))

@@ -267,12 +267,12 @@ def test_chosen_cut_is_marked_in_the_chart(visit):
 
 
 def nothing_chosen(app, count):
-    """Says so much, and shows an example when asked."""
+    """Says so much, and chooses when asked."""
     [info] = app.info
     assert info.value.count("Choose") == count
     assert not drawn(app)
-    [example] = [button for button in app.button if button.label == "Show an example"]
-    example.click()
+    [choose] = [button for button in app.button if button.label == "Choose for me"]
+    choose.click()
     settle(app.run())
     assert not app.info
     assert drawn(app)

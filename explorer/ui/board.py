@@ -116,7 +116,7 @@ class Board:
         return self.watch(job)
 
     def watch(self, job: Job[Any], *, seen: bool = True) -> Job[Any]:
-        """Takes a job in as it is."""
+        """Takes a job in as it is, if it was not before."""
         if not seen and job not in self.jobs:
             self.unseen.add(job)
         elif seen:

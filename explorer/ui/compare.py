@@ -23,7 +23,7 @@ from explorer.ui.what_if import what_if
 _COLUMNS = 4
 _WIDE = 6
 _MAPS = 36  # on one page of the wall
-_COMING = ("layers", "sample", "upload", "prediction")  # jobs without which a picture has no row
+_COMING = ("layers", "sample", "upload", "prediction")  # jobs without which there is no row
 _ROOM = 560  # pixels; about those of a picture with its maps
 
 
@@ -50,7 +50,8 @@ def show(choice: Choice, look: Look) -> None:
             _picture(
                 list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)
             )
-        if any(job.key[0] in _COMING and not job.settled for job in board.jobs):
+        chosen = choice.samples or choice.uploads
+        if chosen and not shown and any(job.key[0] in _COMING and not job.settled for job in board.jobs):
             with st.container(border=True, height=_ROOM):
                 st.caption("The picture and its maps come here.")
         drawn = [row for row in board.shown if row.explanations]
@@ -62,7 +63,7 @@ def show(choice: Choice, look: Look) -> None:
             for one in rows:
                 measure_rest(board, one)
             two_maps(rows, look)
-        if choice.methods and (choice.samples or choice.uploads):
+        if choice.methods and chosen:
             take_away(board, choice, look, order, measured)
 
     live(choice, wall, hanging=Hanging(others, page, changes=True))

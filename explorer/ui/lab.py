@@ -11,7 +11,7 @@ from explorer.ui.cells import map_cell, picture_cell, target_choice
 from explorer.ui.cuts import cuts
 from explorer.ui.growth import growth
 from explorer.ui.linearity import linearity
-from explorer.ui.live import chosen_row, live
+from explorer.ui.live import chosen_row, follow, live
 from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
@@ -36,6 +36,7 @@ def show(choice: Choice, look: Look) -> None:
     """Draws the page for one of the chosen pictures."""
     if not any(isinstance(method, LibraCAM) for method in choice.methods):
         st.info("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
+        follow(Board(), st.container(height=64, border=False), lambda: None)
         return
 
     def lab(board: Board) -> None:

@@ -129,7 +129,7 @@ def report(board: Board, choice: Choice, *, pictures: bool = True, methods: bool
     if wanting:
         st.info("  \n".join(wanting.values()))
         st.button(
-            "Show an example", on_click=_begin_again, args=tuple(wanting), help="What the page opens with."
+            "Choose for me", on_click=_begin_again, args=tuple(wanting), help="What Compare opens with."
         )
 
 

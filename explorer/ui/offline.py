@@ -1,4 +1,4 @@
-"""What the page says while the server does not answer."""
+"""What the page says while the connection to the server is lost."""
 
 from pathlib import Path
 
@@ -13,5 +13,5 @@ _line = st.components.v2.component(
 
 
 def offline_line() -> None:
-    """Takes no room while the server answers; the browser draws it without one."""
+    """Takes no room; the browser draws it by itself when there is no connection."""
     _line(key="offline", data={"kind": "offline"})

@@ -31,7 +31,7 @@ def waiter() -> str:
 
 
 def lasting(kind: str) -> Job[str] | None:
-    """The one of ``KINDS`` that is being made."""
+    """What of a kind (one of ``KINDS``) was begun last and has not been taken over."""
     return st.session_state.get(f"lasting {kind}")
 
 
