@@ -217,7 +217,7 @@ def _evaluate(
     command = ["evaluate", "--images", str(photographs), *tables, "--backbone", backbone, *chosen, *more]
     out = results / name
     assert not main([*command, "--compile", "--baseline", baseline, "--workers", "0", "--out", str(out)])
-    table = read_csv(out / "pictures.csv")
+    table = read_csv(out / "pictures.csv").drop(columns=["digest", "label"])
     TABLES.mkdir(exist_ok=True)
     table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32")).to_parquet(
         kept, compression="zstd"
@@ -240,25 +240,26 @@ def _library_document() -> Iterator[str]:
         "every map: compare plain maps with plain ones and calibrated with calibrated ones, and both with Fake-CAM and "
         "random.\n"
     )
-    yield "## Libra-CAM by the size of its library\n"
-    yield (
-        f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them, or 30.\n"
-    )
-    for backbone in BACKBONES:
-        if _kept(f"{backbone}-sizes").exists():
-            yield f"### {backbone}: sizes\n"
-            yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
-    yield "\n## Libra-CAM by the rule that selects its references\n"
-    yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
-    for backbone in BACKBONES:
-        if all(_kept(f"{backbone}-{rule}").exists() for rule in RULES):
-            tables = []
-            for rule in RULES:
-                table = _table(f"{backbone}-{rule}")
-                table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
-                tables.append(table.replace({"method": {"libra-cam": rule}}))
-            yield f"### {backbone}: rules\n"
-            yield from _studied(pd.concat(tables), list(RULES))
+    if sized := [backbone for backbone in BACKBONES if _kept(f"{backbone}-sizes").exists()]:
+        yield "## Libra-CAM by the size of its library\n"
+        yield (
+            f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them; the row "
+            "without a size has 30.\n"
+        )
+    for backbone in sized:
+        yield f"### {backbone}: sizes\n"
+        yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
+    if ruled := [one for one in BACKBONES if all(_kept(f"{one}-{rule}").exists() for rule in RULES)]:
+        yield "\n## Libra-CAM by the rule that selects its references\n"
+        yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
+    for backbone in ruled:
+        tables = []
+        for rule in RULES:
+            table = _table(f"{backbone}-{rule}")
+            table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
+            tables.append(table.replace({"method": {"libra-cam": rule}}))
+        yield f"### {backbone}: rules\n"
+        yield from _studied(pd.concat(tables), list(RULES))
 
 
 def _studied(table: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
