@@ -19,6 +19,8 @@ from explorer.ui.view import known, picture_key, whole
 from explorer.ui.what_if import changed
 
 _PATIENCE = 0.12
+READING = ("layers", "sample", "upload", "prediction")
+"""The kinds of jobs without which a picture has no row."""
 PREDICTED = -1
 
 
@@ -128,6 +130,11 @@ class Board:
     def pending(self) -> bool:
         """Whether anything was not settled when it was looked at."""
         return any(not settled for settled, _ in self.jobs.values())
+
+    @property
+    def reading(self) -> bool:
+        """Whether a picture may still come to its row."""
+        return any(job.key[0] in READING and not job.settled for job in self.jobs)
 
     @property
     def outdated(self) -> bool:

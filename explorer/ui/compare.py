@@ -23,7 +23,6 @@ from explorer.ui.what_if import what_if
 _COLUMNS = 4
 _WIDE = 6
 _MAPS = 36  # on one page of the wall
-_COMING = ("layers", "sample", "upload", "prediction")  # jobs without which there is no row
 _ROOM = 560  # pixels; about those of a picture with its maps
 
 
@@ -51,7 +50,7 @@ def show(choice: Choice, look: Look) -> None:
                 list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)
             )
         chosen = choice.samples or choice.uploads
-        if chosen and not shown and any(job.key[0] in _COMING and not job.settled for job in board.jobs):
+        if chosen and not shown and board.reading:
             with st.container(border=True, height=_ROOM):
                 st.caption("The picture and its maps come here.")
         drawn = [row for row in board.shown if row.explanations]

@@ -27,7 +27,7 @@ from explorer.ui import command
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.lasting import start, start_and_stop, turn_to_finished
-from explorer.ui.live import follow, report
+from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
@@ -78,9 +78,9 @@ def show(choice: Choice) -> None:
     if source is not None and layers.result and ready:
         _cost(source, configuration, layers.result, pixels)
     _buttons(choice, source if ready else None, configuration, baseline)
-    line = st.container(height=64, border=False)
+    line = status_line()
     _results()
-    follow(board, line, lambda: None)
+    follow(board, line)
 
 
 def _configuration(

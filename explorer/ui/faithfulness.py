@@ -16,7 +16,7 @@ from explorer.ui import maps
 from explorer.ui.board import Board, Row
 from explorer.ui.cells import picture_cell, plain, target_choice
 from explorer.ui.gallery import Item, gallery
-from explorer.ui.live import chosen_row, fault, follow, live
+from explorer.ui.live import chosen_row, fault, live, nothing_to_show
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, counted, flag, segmented, show_flag
@@ -31,8 +31,7 @@ _METRICS: tuple[Metric, ...] = (*(find(name)() for name in _PARTS), *_CURVES.val
 def show(choice: Choice) -> None:
     """Draws the page for one of the chosen pictures."""
     if not choice.methods:
-        st.info("This page measures and compares maps: choose two or more methods in the sidebar.")
-        follow(Board(), st.container(height=64, border=False), lambda: None)
+        nothing_to_show("This page measures and compares maps: choose two or more methods in the sidebar.")
         return
     controls = bound(
         st.toggle,

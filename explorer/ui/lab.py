@@ -11,7 +11,7 @@ from explorer.ui.cells import map_cell, picture_cell, target_choice
 from explorer.ui.cuts import cuts
 from explorer.ui.growth import growth
 from explorer.ui.linearity import linearity
-from explorer.ui.live import chosen_row, follow, live
+from explorer.ui.live import chosen_row, live, nothing_to_show
 from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
@@ -35,8 +35,7 @@ _OF_REFERENCES = ("references", "linear")
 def show(choice: Choice, look: Look) -> None:
     """Draws the page for one of the chosen pictures."""
     if not any(isinstance(method, LibraCAM) for method in choice.methods):
-        st.info("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
-        follow(Board(), st.container(height=64, border=False), lambda: None)
+        nothing_to_show("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
         return
 
     def lab(board: Board) -> None:

@@ -32,7 +32,7 @@ from explorer.ui.board import Board
 from explorer.ui.building import LARGEST, build_form, import_form, key_of
 from explorer.ui.cells import plain
 from explorer.ui.lasting import busy, turn_to_finished
-from explorer.ui.live import follow, report
+from explorer.ui.live import follow, report, status_line
 from explorer.ui.plane import COLUMNS, SIDE, plane_chart
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
@@ -97,7 +97,7 @@ def show(choice: Choice) -> None:
         for begun in unfinished():
             _half_built(begun)
         report(board, choice, pictures=False, methods=False)
-    line = st.container(height=64, border=False)
+    line = status_line()
     with st.container():
         if libraries:
             _one(board, libraries)
@@ -105,7 +105,7 @@ def show(choice: Choice) -> None:
         build_form(board, choice)
     with st.container():
         import_form()
-    follow(board, line, lambda: None)
+    follow(board, line)
 
 
 def _half_built(begun: Unfinished) -> None:

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.compute import Job
 from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
-from explorer.ui.board import Board, Hanging, Row, ask
+from explorer.ui.board import READING, Board, Hanging, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
@@ -47,7 +47,7 @@ def live(
     if not choice.complete and choice.layers().result is not None:
         st.rerun()
     report(board, choice, methods=methods)
-    line = st.container(height=64, border=False)
+    line = status_line()
     draw(board)
     failed = [job for job in board.jobs if job.error and job.key[0] in _FOLLOWING]
     if faults := [job for job in failed if not isinstance(job.refusal, UndefinedMethodError)]:
@@ -56,7 +56,18 @@ def live(
     follow(board, line, lambda: _made_with(choice, varied=varied))
 
 
-def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None]) -> None:
+def nothing_to_show(reason: str) -> None:
+    """Draws a page that lacks something, and keeps wanted what goes on meanwhile."""
+    st.info(reason)
+    follow(Board(), status_line())
+
+
+def status_line() -> DeltaGenerator:
+    """The place of what ``follow`` says, of one height so that nothing below it jumps."""
+    return st.container(height=64, border=False)
+
+
+def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None] = lambda: None) -> None:
     """Keeps what the page waits for wanted, and what goes on meanwhile; says in a line what is being
     made, and draws all again whenever more has come.
 
@@ -111,13 +122,7 @@ def report(board: Board, choice: Choice, *, pictures: bool = True, methods: bool
         pictures, methods: whether those of the sidebar are needed.
     """
     for job in board.jobs:
-        if job.error is not None and job.key[0] in (
-            "layers",
-            "upload",
-            "sample",
-            "prediction",
-            "pictures",
-        ):
+        if job.error is not None and job.key[0] in (*READING, "pictures"):
             fault(job)
     wanting = {}
     if pictures and not choice.samples and not choice.uploads:

@@ -13,7 +13,7 @@ from explorer.ui.board import Board
 from explorer.ui.cells import plain
 from explorer.ui.checkpoints import Model, form
 from explorer.ui.lasting import start, start_and_stop
-from explorer.ui.live import fault, follow
+from explorer.ui.live import fault, follow, status_line
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import lasting, service, waiter
@@ -36,7 +36,7 @@ def show(choice: Choice, compare: StreamlitPage) -> None:
         "visitor of this server."
     )
     made = lasting("model")
-    line = st.container(height=64, border=False)
+    line = status_line()
     with st.container():
         for own in backbones.own_models():
             _kept(own, compare, new=made is not None and own.identifier == made.result)
@@ -48,7 +48,7 @@ def show(choice: Choice, compare: StreamlitPage) -> None:
             st.session_state["tried model"] = model.key
         if st.session_state.get("tried model") == model.key:
             _tried(board, choice, model)
-    follow(board, line, lambda: None)
+    follow(board, line)
 
 
 def _kept(model: OwnModel, compare: StreamlitPage, *, new: bool) -> None:

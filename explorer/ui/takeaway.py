@@ -22,7 +22,6 @@ _UNITS = {"cm": _INCH, "in": 1.0}
 _PARTS = {"photograph": "Photograph", "classes": "Class", "bar": "Colour bar"}
 _KINDS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 _NAMED = 6
-_READING = ("sample", "upload", "layers", "prediction")
 
 Measured = Sequence[Mapping[str, Job[Figures]]]
 
@@ -181,8 +180,7 @@ def _line(row: Row, jobs: Mapping[str, Job[Figures]], order: Sequence[str]) -> L
 
 def _missing(board: Board, choice: Choice, measured: Measured) -> list[str]:
     """What is chosen and not there yet, a phrase each; a map that is not defined here is not to come."""
-    reading = [job for job in board.jobs if not job.settled and job.key[0] in _READING]
-    found = ["pictures that are being read"] if reading else []
+    found = ["pictures that are being read"] if board.reading else []
     for row, jobs in zip(board.rows, measured, strict=True):
         for cell in row.cells:
             if isinstance(cell.job.refusal, UndefinedMethodError | UnknownClassError):
