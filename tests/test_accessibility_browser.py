@@ -31,9 +31,13 @@ SCHEME = "scheme => getComputedStyle(document.querySelector('.stApp')).colorSche
 # What is too wide for the window, and in our own components text that is cut off or lies over other text.
 MISFITS = """() => {
   const faults = [];
-  for (const box of [document.scrollingElement, document.querySelector("[data-testid=stMain]")])
-    if (box.scrollWidth > box.clientWidth)
-      faults.push(`${box.tagName} is ${box.scrollWidth} of ${box.clientWidth} px wide`);
+  for (const box of [document.scrollingElement, document.querySelector("[data-testid=stMain]")]) {
+    if (box.scrollWidth <= box.clientWidth) continue;
+    const right = (node) => node.getBoundingClientRect().right;
+    const widest = [...box.querySelectorAll("*")].reduce((one, other) => (right(other) > right(one) ? other : one));
+    const name = widest.dataset.testid ?? widest.className;
+    faults.push(`${box.tagName} is ${box.scrollWidth} of ${box.clientWidth} px wide: ${widest.tagName} ${name}`);
+  }
   const above = (node) => node.assignedSlot ?? node.parentElement ?? node.getRootNode().host;
   const lines = [];
   const shadows = [...document.querySelectorAll("*")].flatMap((node) => node.shadowRoot ?? []);

@@ -5,8 +5,8 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.ui import compare, evaluate, faithfulness, lab, learn, libraries, models
-from explorer.ui.answers import keep_answers
 from explorer.ui.canvas import Look, look_bar
+from explorer.ui.delivery import deliver_all
 from explorer.ui.offline import offline_line
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import view
@@ -18,7 +18,7 @@ _ASSETS = next(path for path in (_HERE.parent / "assets", _HERE.parents[1] / "as
 
 def run() -> None:
     """Draws the explorer; called once for each run of the script."""
-    keep_answers()
+    deliver_all()
     st.set_page_config("CAM Explorer", _ASSETS / "icon.svg", layout="wide")
     st.logo(_ASSETS / "logo.svg", size="large")
     pages = [

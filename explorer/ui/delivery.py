@@ -1,0 +1,76 @@
+"""What the browser and the server tell each other arrives, where Streamlit (1.67) would lose it.
+
+- Of what waits to be sent it drops all at the begin of a run, since the run draws it again; the answer to where a
+  chosen file is to be uploaded too, which no run gives again: the file is never sent, and nothing says so.
+- A press is known from the begin of its run to the call of what hears it. In that time a run that it broke off may
+  end, at which all presses are forgotten, and what hears it may be broken off itself.
+- When a fragment asks for its run after the page's run has ended and before all of that was taken over, the rest of
+  that is dropped (issue 9921).
+"""
+
+import threading
+from typing import Any
+
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+from streamlit.runtime.state.safe_session_state import SafeSessionState
+
+_AGAIN = 0.01  # seconds
+_hearing = threading.RLock()
+
+_clear = ForwardMsgQueue.clear
+_begin = SafeSessionState.on_script_will_rerun
+_end = SafeSessionState.on_script_finished
+_request = AppSession.request_rerun
+
+
+def deliver_all() -> None:
+    """Mends every session of this server; more calls change nothing."""
+    ForwardMsgQueue.clear = _clear_but_answers  # type: ignore[assignment, method-assign]
+    SafeSessionState.on_script_will_rerun = _begin_heard  # type: ignore[assignment, method-assign]
+    SafeSessionState.on_script_finished = _end_after_hearing  # type: ignore[assignment, method-assign]
+    AppSession.request_rerun = _request_in_turn  # type: ignore[assignment, method-assign]
+
+
+def _clear_but_answers(
+    queue: ForwardMsgQueue,
+    retain_lifecycle_msgs: bool = False,
+    fragment_ids_this_run: list[str] | None = None,
+) -> None:
+    """Without ``retain_lifecycle_msgs`` the queue was sent, and nothing waits any more."""
+    waiting = queue._queue if retain_lifecycle_msgs else []
+    _clear(queue, retain_lifecycle_msgs, fragment_ids_this_run)
+    queue._queue += [
+        message
+        for message in waiting
+        if str(message.WhichOneof("type")).endswith("_response") and message not in queue._queue
+    ]
+
+
+def _begin_heard(state: SafeSessionState, *states: Any, **named: Any) -> None:
+    """A run is broken off before it takes in what the browser sent, or after all of that is heard."""
+    give_way = state._yield_callback
+    give_way()
+    with _hearing:
+        object.__setattr__(state, "_yield_callback", lambda: None)
+        try:
+            _begin(state, *states, **named)
+        finally:
+            object.__setattr__(state, "_yield_callback", give_way)
+
+
+def _end_after_hearing(state: SafeSessionState, *widgets: Any, **named: Any) -> None:
+    with _hearing:
+        _end(state, *widgets, **named)
+
+
+def _request_in_turn(session: AppSession, client_state: ClientState | None) -> None:
+    """A runner that takes no more is the session's until all that it told was taken over, which is soon."""
+    runner = session._scriptrunner
+    ended = runner is not None and runner._requests._state == ScriptRequestType.STOP
+    if ended and client_state is not None and client_state.fragment_id:
+        session._event_loop.call_later(_AGAIN, session.request_rerun, client_state)
+    else:
+        _request(session, client_state)

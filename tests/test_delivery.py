@@ -1,0 +1,129 @@
+"""What the browser and the server tell each other while runs begin and end."""
+
+import asyncio
+from threading import Thread
+from types import MethodType, SimpleNamespace
+
+import pytest
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
+from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
+from streamlit.runtime.state import SafeSessionState, SessionState
+from streamlit.runtime.state.common import WidgetMetadata
+
+from explorer.ui import delivery
+
+
+@pytest.fixture(autouse=True)
+def _delivering():
+    ThreadState.initialize()
+    delivery.deliver_all()
+    delivery.deliver_all()
+
+
+@pytest.mark.parametrize("fragments", [None, ["a fragment"]])
+def test_answers_are_kept_once_and_what_is_drawn_again_is_not(fragments):
+    queue, answer, drawn = ForwardMsgQueue(), ForwardMsg(), ForwardMsg()
+    answer.file_urls_response.response_id = "where a file is to be uploaded"
+    drawn.delta.new_element.text.body = "drawn by the former run"
+    drawn.delta.fragment_id = "a fragment"
+    drawn.metadata.delta_path[:] = [0, 0]
+    for message in (answer, drawn):
+        queue.enqueue(message)
+    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=fragments)
+    assert queue.flush() == [answer]
+    queue.enqueue(drawn)
+    assert queue.flush() == [drawn]
+
+
+def test_a_press_is_heard_although_the_run_it_breaks_off_ends_just_then():
+    state, heard = SessionState(), []
+    broken_off, begun = SafeSessionState(state, lambda: None), SafeSessionState(state, lambda: None)
+
+    def just_then(value):
+        end = Thread(target=broken_off.on_script_finished, args=(frozenset(),), kwargs=KEEPING, daemon=True)
+        end.start()
+        end.join(0.5)
+        return value
+
+    begun.on_script_will_rerun(_press(state, just_then, lambda: heard.append("press")))
+    assert heard == ["press"]
+
+
+def test_what_hears_a_press_is_not_broken_off_and_the_run_is_after_it():
+    state, calls = SessionState(), []
+
+    def give_way():
+        calls.append("asked")
+        if len(calls) > 1:
+            raise StopException
+
+    begun = SafeSessionState(state, give_way)
+
+    def hear():
+        begun["note"] = "press"
+
+    begun.on_script_will_rerun(_press(state, lambda value: value, hear))
+    assert state["note"] == "press"
+    with pytest.raises(StopException):
+        begun["note"]
+
+
+def test_a_run_that_is_broken_off_at_once_takes_nothing_in():
+    state, heard = SessionState(), []
+
+    def give_way():
+        raise StopException
+
+    with pytest.raises(StopException):
+        SafeSessionState(state, give_way).on_script_will_rerun(
+            _press(state, lambda value: value, lambda: heard.append("press"))
+        )
+    assert not heard
+
+
+def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over(monkeypatch):
+    ended, asked = ScriptRequests(), []
+    assert ended.request_rerun(RerunData())
+    ended.on_scriptrunner_ready()
+    ended.on_scriptrunner_ready()
+    monkeypatch.setattr(delivery, "_request", lambda session, client_state: asked.append(client_state))
+    poll = ClientState(fragment_id="poll")
+
+    async def poll_in_between():
+        session = SimpleNamespace(_event_loop=asyncio.get_running_loop())
+        session.request_rerun = MethodType(AppSession.request_rerun, session)
+        session._scriptrunner = SimpleNamespace(_requests=ended)
+        session.request_rerun(poll)
+        await asyncio.sleep(0)
+        assert not asked
+        session.request_rerun(None)
+        assert asked == [None]
+        session._scriptrunner = None
+        while len(asked) < 2:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(poll_in_between(), 60))
+    assert asked == [None, poll]
+
+
+KEEPING = {"remove_stale_widgets": False}
+
+
+def _press(state, deserialise, hear):
+    """What a browser sends when a button is pressed below a number; ``deserialise`` reads the number."""
+    for name, kind, read, callback in (
+        ("number", "int_value", deserialise, None),
+        ("button", "trigger_value", bool, hear),
+    ):
+        state._set_widget_metadata(WidgetMetadata(name, read, lambda value: value, kind, callback=callback))
+    state._old_state["button"] = False
+    sent = WidgetStates()
+    sent.widgets.add(id="number", int_value=1)
+    sent.widgets.add(id="button", trigger_value=True)
+    return sent
