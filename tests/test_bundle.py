@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
@@ -244,13 +245,13 @@ def rows(wall):
 
 def test_the_figure_has_titles_names_and_classes(wall):
     shown = texts(grid(rows(wall), Layout(width=8, dpi=72)))
-    for title in ("Photograph", "Grad-CAM", "Libra-CAM"):
+    for title in ("Picture", "Grad-CAM", "Libra-CAM"):
         assert shown.count(title) == 1
     label = wall.rows[0].maps[0].explanation.label
     assert any("chelsea" in text and label in text for text in shown)
     assert any(UPLOAD in text for text in shown)
     bare = texts(grid(rows(wall), Layout(width=8, dpi=72, photograph=False, classes=False, bar=False)))
-    assert "Photograph" not in bare
+    assert "Picture" not in bare
     assert not any(label in text for text in bare)
 
 
@@ -267,6 +268,29 @@ def test_the_figure_has_the_size_that_was_asked_for(wall, width, dpi):
     assert pdf.rstrip().endswith(b"%%EOF")
     [box] = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+)", pdf)
     assert float(box[0]) == pytest.approx(72 * width, abs=72 / dpi)
+
+
+@pytest.mark.parametrize(
+    ("columns", "width", "whole"), [(2, 17, True), (8, 17, True), (3, 8.5, False), (8, 24, True)]
+)
+def test_what_the_figure_says_can_be_read(engine, columns, width, whole):
+    """Nothing is written over the edge or over anything else, and names are only cut where there is no room."""
+    pictures = [images.sample(name) for name in ("astronaut", "motorcycle", "rocket")]
+    maps = [(f"Method {number}", Request()) for number in range(columns)]
+    drawn = [
+        Row(one, "", [(title, engine.explain(one, request)) for title, request in maps]) for one in pictures
+    ]
+    figure = grid(drawn, Layout(width=width / 2.54, dpi=100))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    written = [(text.get_text(), text.get_window_extent(renderer)) for text in figure.texts]
+    boxes = [box for _, box in written] + [axes.get_window_extent(renderer) for axes in figure.axes]
+    for position, (_, box) in enumerate(written):
+        assert box.x0 >= 0 <= box.y0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
+        assert not any(box.padded(-1).overlaps(other) for other in boxes[position + 1 :])
+    if whole:
+        assert not any("…" in text for text, _ in written)
 
 
 def test_the_photograph_stands_in_the_figure_unchanged(upload, engine):

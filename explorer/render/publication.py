@@ -30,6 +30,8 @@ _GAP = 0.04  # inches
 _BAR = 0.1  # inches
 _NARROWEST = 0.3  # inches, of a cell
 _TALLEST = 1.5  # widths, of a cell
+_SAFE = 0.85  # of the room for level labels is filled, should their letters be wide
+_BESIDE = 1 / 6  # of the figure's width, at most, for labels that stand level
 _SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "explorer"}
 _DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -68,7 +70,8 @@ class Layout:
 def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     """A column for each title, in the order in which they first occur; the photograph in the first of its rows.
 
-    Every picture stands in whole pixels of the figure, so that none is resampled twice.
+    Every picture stands in whole pixels of the figure, so that none is resampled twice. Where the pictures are too low
+    for what is said of them, it stands level beside them.
 
     Raises:
         ExplorerError: too many columns for the width, or over 50 million pixels.
@@ -77,34 +80,53 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     columns = ["", *titles] if layout.photograph else [*titles]
     dpi = layout.dpi
     gap, width = round(dpi * _GAP), round(dpi * layout.width)
-    left = round(dpi * (_LINE * (1 + any(row.title for row in rows) + 2 * layout.classes) + 2 * _GAP))
     shown = [explanation for row in rows for _, explanation in row.maps]
     ends = shared_ends(shown) if layout.shared else {}
     ticks, meaning = _bar(shown, ends)
     beside = _BAR + (1 + max(map(len, ticks))) * _LETTER + _LINE * bool(meaning) + _GAP
     right = round(dpi * beside) if layout.bar else 0
-    cell = (width - left - right) // len(columns) - gap
+    labels = [_label(row, classes=layout.classes) for row in rows]
+
+    def fitted(room: float) -> tuple[int, int, list[tuple[int, int]]]:
+        """Where the cells begin right of so many inches of labels, how wide they are, and the pictures' sizes."""
+        left = round(dpi * (room + 2 * _GAP))
+        cell = (width - left - right) // len(columns) - gap
+        return left, cell, [_size(row.picture, cell) for row in rows]
+
+    left, cell, sizes = fitted(_LINE * max(map(len, labels)))
     if cell < dpi * _NARROWEST:
         raise ExplorerError(
             f"{len(columns)} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer "
             "methods."
         )
-    sizes = [_size(row.picture, cell) for row in rows]
-    wrapped = [textwrap.wrap(title or "Photograph", _letters(cell, dpi)) for title in columns]
+    room = min(_LETTER / _SAFE * max(len(line) for label in labels for line in label), _BESIDE * layout.width)
+    cut = any(
+        _letters(tall, dpi) < max(map(len, label)) for label, (_, tall) in zip(labels, sizes, strict=True)
+    )
+    lying = fitted(room)
+    level = cut and lying[1] >= dpi * _NARROWEST and room > min(tall for _, tall in sizes) / dpi
+    if level:
+        left, cell, sizes = lying
+    heights = [
+        max(tall, round(dpi * _LINE * len(label))) if level else tall
+        for label, (_, tall) in zip(labels, sizes, strict=True)
+    ]
+    wrapped = [textwrap.wrap(title or "Picture", _letters(cell, dpi)) for title in columns]
     top = round(dpi * (_LINE * max(map(len, wrapped)) + _GAP))
-    sheet = _Sheet(width, top + sum(tall + gap for _, tall in sizes), dpi)
+    sheet = _Sheet(width, top + sum(high + gap for high in heights), dpi)
     places = {name: left + position * (cell + gap) for position, name in enumerate(columns)}
     for place, lines in zip(places.values(), wrapped, strict=True):
         sheet.write(place + cell / 2, top - gap, "\n".join(lines), ha="center", va="bottom")
     upper = top
     former = None
-    for (picture, title, maps), (wide, tall) in zip(rows, sizes, strict=True):
-        inset, middle = (cell - wide) // 2, upper + tall / 2
-        lines = [picture.name, *([title] if title else ()), *(_classes(maps) if layout.classes else ())]
-        label = "\n".join(_shortened(line, _letters(tall, dpi)) for line in lines)
-        sheet.write(left - 2 * gap, middle, label, rotation=90, ha="right", va="center")
+    for (picture, _, maps), label, (wide, tall), high in zip(rows, labels, sizes, heights, strict=True):
+        inset, middle = (cell - wide) // 2, upper + high / 2
+        letters = int(_SAFE * room / _LETTER + 0.01) if level else _letters(tall, dpi)
+        text = "\n".join(_shortened(line, letters) for line in label)
+        sheet.write(left - 2 * gap, middle, text, rotation=0 if level else 90, ha="right", va="center")
+        above = upper + (high - tall) // 2
         if layout.photograph and picture is not former:
-            sheet.place(picture.image, (places[""] + inset, upper, wide, tall))
+            sheet.place(picture.image, (places[""] + inset, above, wide, tall))
         former = picture
         for column, explanation in maps:
             place = places[column]
@@ -113,8 +135,8 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
             else:
                 values = scaled(explanation, ends.get(str(explanation.request.method)))
                 covered = overlay(picture, values, explanation.box, layout.colour_map, layout.opacity)
-                sheet.place(covered, (place + inset, upper, wide, tall))
-        upper += tall + gap
+                sheet.place(covered, (place + inset, above, wide, tall))
+        upper += high + gap
     if layout.bar:
         high = upper - gap - top
         sheet.colour_bar(layout.colour_map, ticks, (width - right, top, round(dpi * _BAR), high))
@@ -208,6 +230,11 @@ def _bar(shown: Sequence[Explanation], ends: Mapping[str, Ends]) -> tuple[list[s
         return ["low" if any(low for low, _ in scales) else "0", "", "high"], "one scale per method"
     low, high = next(iter(scales), (0.0, 1.0))
     return [f"{value:.3g}" for value in (low, (low + high) / 2, high)], ""
+
+
+def _label(row: Row, *, classes: bool) -> list[str]:
+    """What is said of a row, by lines."""
+    return [row.picture.name, *([row.title] if row.title else ()), *(_classes(row.maps) if classes else ())]
 
 
 def _classes(shown: Sequence[tuple[str, Explanation]]) -> list[str]:
