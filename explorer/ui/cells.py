@@ -196,9 +196,11 @@ def calibration_block(rows: Sequence[Row], look: Look) -> None:
         "The lowest values of each map are removed step by step. A star marks the recommended cut, where the "
         "class is most probable. Below: what the network sees at the cut."
     )
-    places = st.columns(min(_MOST_BESIDE, max(3, len(maps))))
+    across = min(_MOST_BESIDE, max(3, len(maps)))
     for position, (title, (cell, explanation)) in enumerate(maps.items()):
-        with places[position % len(places)]:
+        if position % across == 0:
+            places = st.columns(across)
+        with places[position % across]:
             st.markdown(plain(title))
             draw_map(picture, explanation, look, view="cut", cell=cell)
 
