@@ -74,14 +74,14 @@ def _reads_the_map(cell, readout, explanation):
     curve = explanation.calibration
     row, column = np.unravel_index(values.argmax(), values.shape)
     cell.focus()
-    expect(readout).to_have_text("1.00 · 100 % below")
+    expect(readout).to_have_text("1.00 · 100% below")
     known = 0
     while column > 0:
         column = max(column - 10, 0)
         cell.press("Shift+ArrowLeft")
         below = 100 * np.mean(values < values[row, column])
         said = re.fullmatch(
-            r"(\d\.\d\d) · (\d+) % below( · cut here: about (\d\.\d{3}))?", readout.text_content()
+            r"(\d\.\d\d) · (\d+)% below( · cut here: about (\d\.\d{3}))?", readout.text_content()
         )
         assert float(said[1]) == pytest.approx(values[row, column] / 255, abs=0.0051)
         assert float(said[2]) == pytest.approx(below, abs=0.51)
@@ -118,7 +118,7 @@ def _wipes(page, cell, figure, whole):
         divided(page, place)
     for _ in range(5):
         divider.press("Shift+ArrowUp")
-    expect(divider).to_have_attribute("aria-valuetext", "50 % photograph")
+    expect(divider).to_have_attribute("aria-valuetext", "50% photograph")
     photograph = page.locator("canvas[data-photo]").element_handle()
     page.wait_for_function(  # the divider is drawn with the next frame
         """([cell, photograph]) => {

@@ -121,7 +121,7 @@ def test_the_strip_has_the_figures_of_the_engine(visit):
 def test_the_strip_of_the_calibrated_map_says_its_cut(visit):
     [(head, values, _)] = strips(visit(methods="grad-cam", figures="calibrated"))
     [expected] = figures("chelsea", ["grad-cam"])
-    assert head == f"In %, calibrated: {expected.calibration.cut} % removed"
+    assert head == f"In %, calibrated: {expected.calibration.cut}% removed"
     assert values == shown(expected.calibrated)
 
 

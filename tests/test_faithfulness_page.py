@@ -68,7 +68,7 @@ def test_curves_and_table_are_those_of_the_engine(visit, engine):
             pytest.approx([100 * value for value in one.curves[metric.name]], abs=1e-3) for one in found
         ]
         assert list(curves(app, position)) == [
-            f"{title} {100 * one.plain[metric.name]:.1f} %"
+            f"{title} {100 * one.plain[metric.name]:.1f}%"
             for title, one in zip(("Grad-CAM", "Grad-CAM++"), found, strict=True)
         ]
     table = app.dataframe[0].value
@@ -115,7 +115,7 @@ def test_the_slider_marks_a_measured_step_and_shows_it(visit, engine):
     expected = engine.perturbed(chelsea, explanation, Inserted(counts[step], "blur"))
     [shown, _] = pictures(app, 0)
     assert np.abs(shown.astype(int) - expected).mean() < 6  # a JPEG of it
-    assert f"{curves(app, 1).popitem()[1][step]:.1f} %" in galleries(app)[0]
+    assert f"{curves(app, 1).popitem()[1][step]:.1f}%" in galleries(app)[0]
     assert link(app) == {"methods": PAIR, "controls": "no", "step": "60", "side": "insertion"}
 
 
@@ -127,7 +127,7 @@ def test_parts_of_adcc_are_drawn_so_that_higher_is_better(visit, engine):
     )
     plain = found.plain
     expected = [plain["coherency"], 1 - plain["complexity"], 1 - plain["average-drop"]]
-    drawn_values = curves(visit("grad-cam"), 2)[f"Grad-CAM {100 * plain['adcc']:.1f} %"]
+    drawn_values = curves(visit("grad-cam"), 2)[f"Grad-CAM {100 * plain['adcc']:.1f}%"]
     assert drawn_values == pytest.approx([100 * value for value in expected], abs=1e-3)
 
 
@@ -199,7 +199,7 @@ def test_energy_of_a_drawn_box(visit, engine):
     saliency = engine.explain(images.sample("chelsea"), Request(method=GradCAM())).attribution.saliency
     assert energy["Centre Gaussian"] == pytest.approx(50, abs=0.1)
     assert energy["Grad-CAM"] == pytest.approx(float(100 * saliency[:, :112].sum() / saliency.sum()), abs=0.1)
-    assert any("covers 50.0 %" in caption.value for caption in app.caption)
+    assert any("covers 50.0%" in caption.value for caption in app.caption)
     again = visit("centre-gaussian,grad-cam", **{"box__chelsea": link(app)["box.chelsea"]})
     assert drawn(again, "box")[0]["box"] == pytest.approx(half, abs=1e-5)
     assert again.dataframe[1].value.equals(app.dataframe[1].value)

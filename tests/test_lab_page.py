@@ -88,7 +88,7 @@ def test_the_curves_are_those_of_the_engine(visit, engine, by, objective, levels
     sights = engine.at_cut(CHELSEA, explanation, levels[best], by)
     [gallery] = [one.proto.body for one in app.get("html") if '<ul class="cam-gallery' in one.proto.body]
     for sight, encoded in zip(sights, re.findall(r"jpeg;base64,([^\"]+)", gallery), strict=True):
-        assert f"probability {100 * sight.probability:.1f} %" in gallery
+        assert f"probability {100 * sight.probability:.1f}%" in gallery
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))).astype(float)
         assert np.abs(shown - sight.colours).mean() < 4
 
@@ -97,7 +97,7 @@ def test_a_cut_of_the_look_bar_is_applied_by_area(visit, engine):
     app = visit(look="overlay-inferno-55-40")
     assert [shape["x0"] for shape in chart(app)["layout"]["shapes"]] == [40]
     kept, _ = engine.at_cut(CHELSEA, engine.explain(CHELSEA, ASKED), 40, "area")
-    assert any(f"probability {100 * kept.probability:.1f} %" in one.proto.body for one in app.get("html"))
+    assert any(f"probability {100 * kept.probability:.1f}%" in one.proto.body for one in app.get("html"))
 
 
 def test_references_say_their_gain_and_why_they_are_rejected(visit, engine):

@@ -262,7 +262,7 @@ def _silent(self, probe, target, references=None):
 def test_chosen_cut_is_marked_in_the_chart(visit):
     app = visit(look="overlay-inferno-55-30", samples="coffee")
     assert [shape["x0"] for shape in chart(app)["layout"]["shapes"]] == [30]
-    assert any("at the cut, 30 % removed" in text.value for text in app.markdown)
+    assert any("at the cut, 30% removed" in text.value for text in app.markdown)
     assert not chart(visit(samples="coffee"))["layout"].get("shapes")
 
 

@@ -43,7 +43,7 @@ def _backbones(arguments: argparse.Namespace) -> None:
         print(as_json([asdict(item) for item in listed]))
         return
     for item in listed:
-        numbers = "" if item.accuracy is None else f"top-1 {item.accuracy:5.1f} %  {item.megabytes:6.0f} MB  "
+        numbers = "" if item.accuracy is None else f"top-1 {item.accuracy:5.1f}%  {item.megabytes:6.0f} MB  "
         print(
             f"{item.name:24} {item.source:12} {numbers}{'ready' if item.ready else 'downloaded when first used'}"
         )

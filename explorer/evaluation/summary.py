@@ -44,7 +44,7 @@ _ADCC_PARTS = ("coherency", "complexity", "average-drop")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``n`` pictures, their standard deviation, and the mean's 95 % bootstrap interval.
+    """A mean over ``n`` pictures, their standard deviation, and the mean's 95% bootstrap interval.
 
     None where it is undefined: a mean of no picture, a deviation or interval of fewer than two.
     """
@@ -58,7 +58,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores less the baseline's on the same ``n`` pictures: mean, its 95 % bootstrap interval, Holm's p.
+    """Scores less the baseline's on the same ``n`` pictures: mean, its 95% bootstrap interval, Holm's p.
 
     ``won``, ``tied`` and ``lost`` count pictures; they are None for a metric without a better direction, and for
     ADCC of the means, which no single picture has.
@@ -347,7 +347,7 @@ def _estimate(means: _Means, g: int, m: int) -> Estimate:
 
 
 def _interval(means: _Means, g: int, m: int) -> tuple[float | None, float | None]:
-    """The 95 % percentile interval of a mean; resamples without any score of it are left out."""
+    """The 95% percentile interval of a mean; resamples without any score of it are left out."""
     if means.n[g, m] < 2:
         return None, None
     samples = means.resampled[:, g, m]

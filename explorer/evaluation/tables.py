@@ -55,7 +55,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 
 def as_markdown(summary: Summary, methods: Mapping[str, str], metrics: Sequence[str]) -> str:
-    """The means in percent, with half the width of their 95 % interval, as a table in Markdown.
+    """The means in percent, with half the width of their 95% interval, as a table in Markdown.
 
     The best of each variant is bold; what is not significantly different from it is in italics.
 

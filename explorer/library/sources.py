@@ -35,7 +35,7 @@ class Source:
 
 
 def built_in() -> list[Source]:
-    """Seeded square crops of the sample photographs, 35 to 100 % of the short side, unlabelled."""
+    """Seeded square crops of the sample photographs, 35 to 100% of the short side, unlabelled."""
     generator = np.random.default_rng(0)
     sources = []
     for identifier in images.SAMPLES:

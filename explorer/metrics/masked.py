@@ -269,5 +269,5 @@ class CalibrationArea(Metric):
         return tuple(Kept(level) for level in PAPER_LEVELS)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
-        """Mean over the ten levels 0, 10 ... 90 % removed, by the trapezoid rule, of the masked probability"""
+        """Mean over the ten levels 0, 10 ... 90% removed, by the trapezoid rule, of the masked probability"""
         return area(scores)

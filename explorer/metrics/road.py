@@ -122,7 +122,7 @@ class ROAD(Metric):
         return tuple(Imputed(count, most, self.seed) for most in (False, True) for count in counts)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
-        """Mean over 10, 30, 50, 70 and 90 % removed of (probability with the least salient pixels removed -
+        """Mean over 10, 30, 50, 70 and 90% removed of (probability with the least salient pixels removed -
         probability with the most salient ones removed) / 2: the paper's two orders combined as by pytorch-grad-cam"""
         least, most = scores.chunk(2)
         return float((least - most).mean()) / 2

@@ -77,7 +77,7 @@ def calibration_chart(
                     "symbol": ["star" if i == curve.best else "circle" for i in levels],
                     "color": colour,
                 },
-                "hovertemplate": f"%{{x}} %: %{{y:.3f}}<extra>{curve.name}</extra>",
+                "hovertemplate": f"%{{x}}%: %{{y:.3f}}<extra>{curve.name}</extra>",
             }
         )
         if curve.released is not None:
@@ -109,7 +109,7 @@ def _released(curve: Cuts, level: int, colour: str) -> dict[str, Any]:
         "x": [level],
         "y": [curve.values[at]],
         "marker": {"symbol": "diamond-open", "size": 13, "color": colour, "line": {"width": 2}},
-        "hovertemplate": f"released code: %{{x}} %<extra>{curve.name}</extra>",
+        "hovertemplate": f"released code: %{{x}}%<extra>{curve.name}</extra>",
     }
 
 
@@ -152,7 +152,7 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
                 "size": [10 if i == step else 0 for i in range(len(changed))],
                 "color": line["color"],
             },
-            "hovertemplate": f"%{{x:.1f}} % {verb}: %{{y:.1f}} %<extra>{curve.name}</extra>",
+            "hovertemplate": f"%{{x:.1f}}% {verb}: %{{y:.1f}}%<extra>{curve.name}</extra>",
         }
         for curve, line in zip(curves, _lines(curves), strict=True)
     ]
@@ -222,7 +222,7 @@ def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, 
             "y": [100 * value for value in profile.values],
             "line": line,
             "marker": {"size": 9, "color": line["color"]},
-            "hovertemplate": f"%{{x}}: %{{y:.1f}} %<extra>{profile.name}</extra>",
+            "hovertemplate": f"%{{x}}: %{{y:.1f}}%<extra>{profile.name}</extra>",
         }
         for profile, line in zip(profiles, _lines(profiles), strict=True)
     ]

@@ -36,7 +36,7 @@ def ranked(summary: Summary, column: Column, methods: Mapping[str, str]) -> list
 
 
 def dot_plot(summary: Summary, column: Column, methods: Mapping[str, str]) -> dict[str, Any]:
-    """Every method's mean in percent with its 95 % interval, best at the top.
+    """Every method's mean in percent with its 95% interval, best at the top.
 
     Plain maps are hollow and calibrated ones filled; the best of each, and what is not significantly different from
     it, is coloured. A dotted line marks the baseline.
@@ -76,7 +76,7 @@ def ridgeline(
     low, high = (everything.min(), everything.max()) if len(everything) else (0.0, 1.0)
     edges = np.histogram_bin_edges([low, high], _BINS)
     shares = {group: np.histogram(s, edges)[0] / max(len(s), 1) for group, s in scores.items()}
-    # The root keeps a heap at 0 or 100 % from flattening everything else.
+    # The root keeps a heap at 0 or 100% from flattening everything else.
     heights = {group: np.sqrt(share) for group, share in shares.items()}
     tallest = max((float(height.max()) for height in heights.values()), default=1.0) or 1.0
     x = [_percent(edge) for edge in np.repeat(edges, 2).tolist()]
@@ -139,13 +139,13 @@ def _dots(
             "color": colour if variant == "calibrated" else "#fff",
             "line": {"color": colour, "width": 1.5},
         },
-        "hovertemplate": f"%{{customdata}}, {variant}: %{{x:.1f}} %<extra></extra>",
+        "hovertemplate": f"%{{customdata}}, {variant}: %{{x:.1f}}%<extra></extra>",
     }
 
 
 def _layout(order: Sequence[str], methods: Mapping[str, str], row: int) -> dict[str, Any]:
     return {
-        "xaxis": {**_AXIS, "ticksuffix": " %"},
+        "xaxis": {**_AXIS, "ticksuffix": "%"},
         "yaxis": {
             **_AXIS,
             "range": [len(order) - 0.4, -1.2],

@@ -85,45 +85,21 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     ticks, meaning = _bar(shown, ends)
     beside = _BAR + (1 + max(map(len, ticks))) * _LETTER + _LINE * bool(meaning) + _GAP
     right = round(dpi * beside) if layout.bar else 0
-    labels = [_label(row, classes=layout.classes) for row in rows]
-
-    def fitted(room: float) -> tuple[int, int, list[tuple[int, int]]]:
-        """Where the cells begin right of so many inches of labels, how wide they are, and the pictures' sizes."""
-        left = round(dpi * (room + 2 * _GAP))
-        cell = (width - left - right) // len(columns) - gap
-        return left, cell, [_size(row.picture, cell) for row in rows]
-
-    left, cell, sizes = fitted(_LINE * max(map(len, labels)))
-    if cell < dpi * _NARROWEST:
-        raise ExplorerError(
-            f"{len(columns)} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer "
-            "methods."
-        )
-    room = min(_LETTER / _SAFE * max(len(line) for label in labels for line in label), _BESIDE * layout.width)
-    cut = any(
-        _letters(tall, dpi) < max(map(len, label)) for label, (_, tall) in zip(labels, sizes, strict=True)
-    )
-    lying = fitted(room)
-    level = cut and lying[1] >= dpi * _NARROWEST and room > min(tall for _, tall in sizes) / dpi
-    if level:
-        left, cell, sizes = lying
-    heights = [
-        max(tall, round(dpi * _LINE * len(label))) if level else tall
-        for label, (_, tall) in zip(labels, sizes, strict=True)
-    ]
+    fit = _fitted(rows, layout, len(columns), right)
+    left, cell = fit.left, fit.cell
     wrapped = [textwrap.wrap(title or "Picture", _letters(cell, dpi)) for title in columns]
     top = round(dpi * (_LINE * max(map(len, wrapped)) + _GAP))
-    sheet = _Sheet(width, top + sum(high + gap for high in heights), dpi)
+    sheet = _Sheet(width, top + sum(high + gap for high in fit.heights), dpi)
     places = {name: left + position * (cell + gap) for position, name in enumerate(columns)}
     for place, lines in zip(places.values(), wrapped, strict=True):
         sheet.write(place + cell / 2, top - gap, "\n".join(lines), ha="center", va="bottom")
     upper = top
     former = None
-    for (picture, _, maps), label, (wide, tall), high in zip(rows, labels, sizes, heights, strict=True):
+    for (picture, _, maps), label, (wide, tall), high in zip(
+        rows, fit.labels, fit.sizes, fit.heights, strict=True
+    ):
         inset, middle = (cell - wide) // 2, upper + high / 2
-        letters = int(_SAFE * room / _LETTER + 0.01) if level else _letters(tall, dpi)
-        text = "\n".join(_shortened(line, letters) for line in label)
-        sheet.write(left - 2 * gap, middle, text, rotation=0 if level else 90, ha="right", va="center")
+        sheet.write(left - 2 * gap, middle, label, rotation=fit.rotation, ha="right", va="center")
         above = upper + (high - tall) // 2
         if layout.photograph and picture is not former:
             sheet.place(picture.image, (places[""] + inset, above, wide, tall))
@@ -153,6 +129,62 @@ def encoded(figure: "Figure", kind: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=figure.dpi, metadata=_DATELESS.get(kind))
     return buffer.getvalue()
+
+
+class _Fit(NamedTuple):
+    """How the rows fit, in pixels: where the cells begin and how wide they are, and for each row the size of the
+    picture, the height and the text beside it, which is turned by so many degrees."""
+
+    left: int
+    cell: int
+    sizes: list[tuple[int, int]]
+    heights: list[int]
+    labels: list[str]
+    rotation: int
+
+
+def _fitted(rows: Sequence[Row], layout: Layout, columns: int, right: int) -> _Fit:
+    """Labels stand upright; or level, where upright they would have to be cut and level there is more room for them.
+
+    Raises:
+        ExplorerError: too many columns for the width.
+    """
+    dpi = layout.dpi
+    gap = round(dpi * _GAP)
+    labels = [_label(row, classes=layout.classes) for row in rows]
+    longest = max(len(line) for label in labels for line in label)
+
+    def cells(room: float) -> tuple[int, int, list[tuple[int, int]]]:
+        """Right of so many inches."""
+        left = round(dpi * (room + 2 * _GAP))
+        cell = (round(dpi * layout.width) - left - right) // columns - gap
+        return left, cell, [_size(row.picture, cell) for row in rows]
+
+    upright = cells(_LINE * max(map(len, labels)))
+    if upright[1] < dpi * _NARROWEST:
+        raise ExplorerError(
+            f"{columns} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer methods."
+        )
+    beside = min(_LETTER / _SAFE * longest, _BESIDE * layout.width)
+    level = cells(beside)
+    talls = [tall for _, tall in upright[2]]
+    cut = any(_letters(tall, dpi) < max(map(len, label)) for label, tall in zip(labels, talls, strict=True))
+    if cut and level[1] >= dpi * _NARROWEST and beside > min(talls) / dpi:
+        heights = [
+            max(tall, round(dpi * _LINE * len(label)))
+            for label, (_, tall) in zip(labels, level[2], strict=True)
+        ]
+        letters = [int(_SAFE * beside / _LETTER + 0.01)] * len(rows)
+        return _Fit(*level, heights, _texts(labels, letters), 0)
+    return _Fit(*upright, talls, _texts(labels, [_letters(tall, dpi) for tall in talls]), 90)
+
+
+def _texts(labels: Sequence[Sequence[str]], letters: Sequence[int]) -> list[str]:
+    """Each label with lines of so many letters at most."""
+    return [
+        "\n".join(_shortened(line, most) for line in label)
+        for label, most in zip(labels, letters, strict=True)
+    ]
 
 
 class _Sheet:

@@ -106,7 +106,7 @@ def _metrics(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mappi
             f'<small class="note">{way}; {n} pictures; {_text(column.definition)}</small></th>{winners}</tr>'
         )
     return (
-        "<p>The best mean of each metric in percent, with half the width of its 95 % interval, and the methods "
+        "<p>The best mean of each metric in percent, with half the width of its 95% interval, and the methods "
         "that do not differ from it significantly. Calibration chooses each map's cut by the very probability that "
         "most metrics measure: compare plain maps with plain ones, and calibrated with calibrated ones.</p>"
         f'<div class="wide" tabindex="0" role="region" aria-label="Metrics"><table class="metrics">'
@@ -148,7 +148,7 @@ def _scores(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mappin
             )
         )
     return (
-        "<p>Means in percent, ± half the width of the 95 % interval. The best of each kind is "
+        "<p>Means in percent, ± half the width of the 95% interval. The best of each kind is "
         '<span class="best">on colour</span>; what does not differ from it significantly is '
         '<span class="level"><span>underlined</span></span>. A click on a header sorts.</p>' + "".join(tables)
     )
@@ -170,7 +170,7 @@ def _means(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping
     figures = []
     for column in summary.columns:
         leaders = [
-            f"best {variant}: {methods[row.method]} {percent(row.scores[column.name].everywhere.mean or 0)} %"
+            f"best {variant}: {methods[row.method]} {percent(row.scores[column.name].everywhere.mean or 0)}%"
             for variant, group in rows.items()
             for row in group
             if row.scores[column.name].best
@@ -189,7 +189,7 @@ def _means(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping
     ]
     key = "".join(f"<li>{mark}{text}</li>" for mark, text in marks)
     return (
-        "<p>Means with 95 % intervals, best plain map at the top. The dotted line is the baseline, "
+        "<p>Means with 95% intervals, best plain map at the top. The dotted line is the baseline, "
         f"{_text(base)}. The tables above and below hold the same numbers.</p>"
         f'<ul class="key">{key}</ul><div class="charts">{"".join(figures)}</div>'
     )
@@ -286,9 +286,9 @@ def _numbers(
     summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping[str, str], base: str
 ) -> str:
     """A table for each metric with everything that the summary knows."""
-    names = ["Map", "n", "Mean", "Deviation", "95 % interval", "Rank"]
-    names += [] if summary.correct is None else ["Correct only", "95 % interval"]
-    names += ["Difference", "95 % interval", "p", "Won", "Tied", "Lost"]
+    names = ["Map", "n", "Mean", "Deviation", "95% interval", "Rank"]
+    names += [] if summary.correct is None else ["Correct only", "95% interval"]
+    names += ["Difference", "95% interval", "p", "Won", "Tied", "Lost"]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     folds = []
     for column in summary.columns:

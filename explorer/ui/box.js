@@ -41,7 +41,7 @@ class Box extends Picture {
     const line = new Path2D();
     line.rect(left * width, top * height, (right - left) * width, (bottom - top) * height);
     strokeDouble(context, line, 2 * ratio);
-    this.extent.textContent = `${Math.round(100 * (right - left))} × ${Math.round(100 * (bottom - top))} % of the picture`;
+    this.extent.textContent = `${Math.round(100 * (right - left))} × ${Math.round(100 * (bottom - top))}% of the picture`;
     this.canvas.dataset.box = this.box.join(",");
   }
 

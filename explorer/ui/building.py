@@ -35,7 +35,7 @@ from explorer.ui.view import bound, counted, one_of, selected, several, toggled
 LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES = "textures"
 _MOST = 100_000
-_KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80 %"}
+_KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80%"}
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def summary(explanation: Explanation, look: Look) -> str:
     if cut in calibration.removed:
         chance, about = calibration.probabilities[calibration.removed.index(cut)], ""
     elif cut > calibration.removed[-1]:
-        return f"{cut} % removed: beyond the measured levels  \n:small[{_cost(explanation)}]"
+        return f"{cut}% removed: beyond the measured levels  \n:small[{_cost(explanation)}]"
     else:
         chance, about = float(np.interp(cut, calibration.removed, calibration.probabilities)), "about "
     gain = chance - calibration.probability
@@ -233,7 +233,7 @@ def summary(explanation: Explanation, look: Look) -> str:
     name = "recommended cut" if look.cut is None else "cut"
     return (
         f"{calibration.probability:.3f} → {about}**{chance:.3f}** "
-        f":{colour}[{gain:+.3f}] at the {name}, {cut} % removed  \n:small[{_cost(explanation)}]"
+        f":{colour}[{gain:+.3f}] at the {name}, {cut}% removed  \n:small[{_cost(explanation)}]"
     )
 
 

@@ -57,9 +57,9 @@ def cuts(board: Board, row: Row, look: Look) -> None:
     if released:
         st.caption(
             "A diamond marks the cut of the code that Libra-CAM's authors released: it applies the level after the "
-            "best one. After the last level that is 100 %, and nothing is kept."
+            "best one. After the last level that is 100%, and nothing is kept."
         )
-    chosen = "the recommended cut" if look.cut is None else f"the cut chosen above, {look.cut} % of the area"
+    chosen = "the recommended cut" if look.cut is None else f"the cut chosen above, {look.cut}% of the area"
     st.caption(
         f"What the network sees at {chosen}: the picture under the map, and what is left when that part is taken away. "
         "A good map keeps the class in the first and takes it from the second."
@@ -100,7 +100,7 @@ def _controls() -> tuple[By, Objective, bool, bool]:
         fine = toggled(
             "cuts.fine",
             label="46 levels",
-            help="Steps of 2 % instead of the paper's ten steps of 10 %.",
+            help="Steps of 2% instead of the paper's ten steps of 10%.",
         )
         released = toggled(
             "cuts.released",
@@ -132,7 +132,7 @@ def _sights(
     job = board.ask(service().at_cut(row.picture, explanation, cut, by, waiter()))
     title = explanation.request.method.title
     kept, rest = job.result or (None, None)
-    area = f"{removed:.0f} % of the area removed"
+    area = f"{removed:.0f}% of the area removed"
     return [
         _item(kept, f"{title}: kept", f"{row.picture.name} under the map of {title}, {area}", area),
         _item(

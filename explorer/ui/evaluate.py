@@ -276,7 +276,7 @@ def _result(one: Kept) -> None:
     )
     st.html(_table(summary, methods, variant))
     st.caption(
-        f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95 % interval. The best is "
+        f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95% interval. The best is "
         "framed; what does not differ from it significantly is underlined. Blank maps count as maps that keep nothing."
     )
     if left_out := document["left_out"]:
@@ -296,7 +296,7 @@ def _result(one: Kept) -> None:
         dot_plot(summary, column, methods),
         key=f"dots {name}",
         config={"displayModeBar": False},
-        alt=f"{column.title} of each method, plain and calibrated, with its 95 % interval",
+        alt=f"{column.title} of each method, plain and calibrated, with its 95% interval",
     )
     popover = st.popover("Download", key="download evaluation", on_change="rerun")
     if popover.open:

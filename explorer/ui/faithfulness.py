@@ -118,7 +118,7 @@ def _curves(board: Board, row: Row, judged: list[maps.Judged]) -> None:
             100,
             label="Pixels changed",
             step=5,
-            format="%d %%",
+            format="%d%%",
             help="Marks a step on the curves and shows what the network saw there: the measured step that is nearest.",
         )
     pixels = judged[0].explanation.attribution.saliency.numel()
@@ -215,7 +215,7 @@ def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
         return ["font-weight: bold" if value == lead else "" for value in np.where(controls, np.nan, good)]
 
     st.dataframe(
-        table.style.format("{:.1f} %").apply(best),
+        table.style.format("{:.1f}%").apply(best),
         column_config={
             label: st.column_config.NumberColumn(help=f"{metric.good} {metric.bad}")
             for metric, label in labels.items()

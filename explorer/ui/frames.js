@@ -49,7 +49,7 @@ class Film {
     const [x, y] = this.place(at);
     this.dot.setAttribute("cx", x);
     this.dot.setAttribute("cy", y);
-    const words = `Iteration ${at} of ${frames.length - 1}: probability ${(100 * chances[at]).toFixed(1)} %`;
+    const words = `Iteration ${at} of ${frames.length - 1}: probability ${(100 * chances[at]).toFixed(1)}%`;
     this.read.textContent = words;
     this.slider.setAttribute("aria-valuetext", words);
   }

@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ def _tallies(pair: Sequence[LibraryInfo], look: _Look) -> str:
         "Pictures",
         "Classes",
         "Recognised rightly",
-        "Rightly, with 80 % or more",
+        "Rightly, with 80% or more",
         "Median probability",
     ]
     rows = [
@@ -292,7 +293,7 @@ def _table(label: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _numeric(cell: str) -> str:
-    return ' class="number"' if cell.replace(",", "").isdecimal() else ""
+    return ' class="number"' if re.fullmatch(r"[\d.,]+%?", cell) else ""
 
 
 def _cells(info: LibraryInfo) -> tuple[str, ...]:

@@ -60,10 +60,10 @@ class LookBar {
   show() {
     const view = this.views.find(({ radio }) => radio.checked).radio.value;
     const cut = this.recommended.checked ? null : Number(this.cut.value);
-    this.opacityText.textContent = `${this.opacity.value} %`;
-    this.cutText.textContent = cut === null ? "per map" : `${cut} %`;
+    this.opacityText.textContent = `${this.opacity.value}%`;
+    this.cutText.textContent = cut === null ? "per map" : `${cut}%`;
     this.cut.classList.toggle("idle", cut === null);
-    this.cut.setAttribute("aria-valuetext", cut === null ? "recommended for each map" : `${cut} %`);
+    this.cut.setAttribute("aria-valuetext", cut === null ? "recommended for each map" : `${cut}%`);
     this.opacity.disabled = view !== "overlay" && view !== "wipe";
     this.scale.disabled = view === "cut" || view === "outline";
     this.colours.disabled = view === "signed" || this.scale.disabled;

@@ -185,7 +185,7 @@ class MapCell extends Picture {
     this.tick.style.left = `${Math.min(this.place(this.cut.level, ends) / 2.55, 100)}%`;
     this.scale.classList.toggle("signed", Boolean(signed));
     this.scale.classList.toggle("unused", view === "cut" || view === "outline");
-    const removed = recommended === null ? "" : `${Math.round(100 * this.cut.removed)} % removed`;
+    const removed = recommended === null ? "" : `${Math.round(100 * this.cut.removed)}% removed`;
     this.removed.textContent = waiting ? "…" : !signed ? removed : signed.negative ? "before ReLU" : "no negative part";
     const together = `One scale for all ${method} maps here, in the method's own units`;
     let about = "Each map has a scale of its own, from 0 to 1; the colours are linear in the value.";
@@ -209,7 +209,7 @@ class MapCell extends Picture {
     this.divider.style.left = `${store.wipe}%`;
     const place = Math.round(store.wipe);
     this.divider.setAttribute("aria-valuenow", place);
-    this.divider.setAttribute("aria-valuetext", `${place} % photograph`);
+    this.divider.setAttribute("aria-valuetext", `${place}% photograph`);
   }
 
   /* Show the value of a map pixel [column, row], or nothing. */
@@ -238,7 +238,7 @@ class MapCell extends Picture {
     const below = (100 * this.below[value]) / this.values.length;
     const chance = along(this.data.curve, below);
     const units = ends ? ` (${short(this.measured(value))})` : "";
-    return `${map}${units} · ${Math.round(below)} % below${chance === null ? "" : ` · cut here: about ${chance.toFixed(3)}`}`;
+    return `${map}${units} · ${Math.round(below)}% below${chance === null ? "" : ` · cut here: about ${chance.toFixed(3)}`}`;
   }
 
   /* The mouse moves the divider wherever it is pressed; a finger that does not drag reads a value or scrolls. */

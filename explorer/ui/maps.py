@@ -189,7 +189,7 @@ def energy(row: Row, judged: list[Judged]) -> None:
             ),
             column_config={
                 "Energy inside": st.column_config.ProgressColumn(
-                    format="%.1f %%", min_value=0, max_value=100, help=EnergyPointingGame.good
+                    format="%.1f%%", min_value=0, max_value=100, help=EnergyPointingGame.good
                 ),
                 "Highest inside": st.column_config.CheckboxColumn(
                     help="Whether the map's highest value lies in the box."
@@ -255,7 +255,7 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
 
 def percent(share: float) -> str:
     """A fraction with its sign for a sentence."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}%"
 
 
 def _middle(crop: Crop) -> Crop:

@@ -107,7 +107,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     with st.expander("Calibration and precision"):
         fine = toggled(
             "fine",
-            label="Calibrate in steps of 2 %",
+            label="Calibrate in steps of 2%",
             help="46 levels instead of the paper's 10: a smoother curve for more forward passes.",
         )
         quick = toggled(
@@ -379,7 +379,7 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
             lambda text: next((value for value in _LIMITS if str(value) == text), REFUSED),
             label="Target probability at most",
             options=_LIMITS,
-            format_func=lambda value: f"{100 * value:g} %",
+            format_func=lambda value: f"{100 * value:g}%",
             help="The rules that draw take only pictures that are as unlikely to be the explained class.",
         )
     return library, rule, seed, limit, sizes.get(library, _BUILT_IN_SIZE)

@@ -86,7 +86,7 @@ class Strip:
             return "Measuring …"
         if self.chosen.variant == "plain":
             return "In %, plain map"
-        return f"In %, calibrated: {self.figures.calibration.cut} % removed"
+        return f"In %, calibrated: {self.figures.calibration.cut}% removed"
 
     def _item(self, metric: Metric) -> str:
         value = math.nan if self.figures is None else values(self.figures, self.chosen)[str(metric)]

@@ -30,7 +30,7 @@ def _calibration(scene: Scene) -> None:
             min_value=PAPER_LEVELS[0],
             max_value=PAPER_LEVELS[-1],
             step=10,
-            format="%d %%",
+            format="%d%%",
             help="The lowest values of the map go first.",
         )
     _, right = scene.photograph()
@@ -64,7 +64,7 @@ def _calibration(scene: Scene) -> None:
         ),
         key="learn curve",
         config=CHART,
-        alt=f"The calibration curve of {title}: best at {curve.cut} % removed",
+        alt=f"The calibration curve of {title}: best at {curve.cut}% removed",
     )
     job = scene.board.ask(service().at_cut(scene.row.picture, explanation, cut, "area", waiter()))
     kept, rest = job.result or (None, None)
@@ -75,7 +75,7 @@ def _calibration(scene: Scene) -> None:
     for sight, words, line in ((kept, "Kept at the cut", "under"), (rest, "Taken away", "without")):
         if sight is not None:
             picture = jpeg(Image.fromarray(sight.colours), SIDE)
-            alt = f"{name} {line} the map with {cut} % removed"
+            alt = f"{name} {line} the map with {cut}% removed"
             items.append(Panel(words, picture, alt, (f"{scene.label}: {percent(sight.probability)}",)))
     panels(items)
 
