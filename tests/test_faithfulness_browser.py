@@ -48,6 +48,15 @@ def test_scrub(visit):
         expect(page).to_have_url(re.compile(part))
 
 
+def test_a_table_that_misses_the_width_of_the_window_does_not_widen_the_page(visit):
+    page = visit(PATH)
+    measured(page)
+    table = page.get_by_test_id("stDataFrameResizable").first
+    table.evaluate("table => (table.style.width = table.style.maxWidth = '3000px')")
+    wide, room = page.get_by_test_id("stMain").evaluate("main => [main.scrollWidth, main.clientWidth]")
+    assert wide <= room
+
+
 def test_draw_a_box(visit):
     """By pointer and by keys; the energy follows, and the link restores the box."""
     page = visit(PATH)
