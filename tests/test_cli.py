@@ -1,5 +1,6 @@
 """The command line: what it writes, what it prints, and how it refuses."""
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -7,7 +8,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +198,23 @@ def test_an_unmeasurable_gain_is_not_a_number_in_no_manifest(explained):
     found = explained["chelsea", "libra-cam"]
     references = replace(found.references, gains=torch.full_like(found.references.gains, torch.nan))
     parse(json.dumps(entry(replace(found, references=references))))
+
+
+def commands(parser, *words):
+    """Every command of a parser, as words."""
+    yield words
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from commands(inner, *words, word)
+
+
+@pytest.mark.parametrize("words", commands(import_module("explorer.cli.main")._parser()), ids=" ".join)
+def test_every_command_says_how_it_is_called(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    assert " ".join(["usage: cam-explorer", *words]) in " ".join(capsys.readouterr().out.split())
 
 
 def test_options_of_methods_are_flags(run, tmp_path, capsys):

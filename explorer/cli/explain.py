@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         metavar="CLASS",
         help="class index or name (default: the predicted class)",
     )
-    explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2% instead of 10%")
+    explain.add_argument("--fine", action="store_true", help="calibrate in steps of 2%% instead of 10%%")
     explain.add_argument("--quick", action="store_true", help="bfloat16 masked scores: faster, not exact")
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
     flags.add_options(explain, METHODS.values())
