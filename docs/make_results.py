@@ -259,23 +259,21 @@ def _library_document() -> Iterator[str]:
             f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them; the row "
             "without a size has 30.\n"
         )
-    for backbone in sized:
-        yield f"### {backbone}: sizes\n"
-        yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
-    if sized:
+        for backbone in sized:
+            yield f"### {backbone}: sizes\n"
+            yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
         yield _SIZE_TO_CHOOSE
     if ruled := [one for one in BACKBONES if all(_kept(f"{one}-{rule}").exists() for rule in RULES)]:
         yield "## Libra-CAM by the rule that selects its references\n"
         yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
-    for backbone in ruled:
-        tables = []
-        for rule in RULES:
-            table = _table(f"{backbone}-{rule}")
-            table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
-            tables.append(table.replace({"method": {"libra-cam": rule}}))
-        yield f"### {backbone}: rules\n"
-        yield from _studied(pd.concat(tables), list(RULES))
-    if ruled:
+        for backbone in ruled:
+            tables = []
+            for rule in RULES:
+                table = _table(f"{backbone}-{rule}")
+                table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
+                tables.append(table.replace({"method": {"libra-cam": rule}}))
+            yield f"### {backbone}: rules\n"
+            yield from _studied(pd.concat(tables), list(RULES))
         yield _RULE_TO_CHOOSE
 
 

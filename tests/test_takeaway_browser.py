@@ -56,6 +56,7 @@ def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, remake, device):
     page.get_by_role("button", name="Make the bundle").click()
     expect(page.get_by_test_id("stMain")).to_contain_text("Bundle (")
     archive = page.get_by_role("button", name="Bundle (")
+    expect(archive).to_be_visible()
     expect(page.get_by_text("your uploads (coffee.jpg) only while this server has room")).to_be_visible()
     fits(page)
     with page.expect_download() as download:

@@ -165,26 +165,28 @@ def _fitted(rows: Sequence[Row], layout: Layout, columns: int, right: int) -> _F
         raise ExplorerError(
             f"{columns} columns do not fit into {2.54 * layout.width:.1f} cm: choose a wider figure or fewer methods."
         )
-    beside = min(_LETTER / _SAFE * longest, _BESIDE * layout.width)
+    share = _BESIDE * layout.width
+    beside = min(_LETTER / _SAFE * longest, share)
     level = cells(beside)
     talls = [tall for _, tall in upright[2]]
-    cut = any(_letters(tall, dpi) < max(map(len, label)) for label, tall in zip(labels, talls, strict=True))
+    letters = [_letters(tall, dpi) for tall in talls]
+    cut = any(most < max(map(len, label)) for label, most in zip(labels, letters, strict=True))
+    fit, lowest, rotation = upright, 0.0, 90
     if cut and level[1] >= dpi * _NARROWEST and beside > min(talls) / dpi:
-        heights = [
-            max(tall, round(dpi * _LINE * len(label)))
-            for label, (_, tall) in zip(labels, level[2], strict=True)
-        ]
-        letters = [int(_SAFE * beside / _LETTER + 0.01)] * len(rows)
-        return _Fit(*level, heights, _texts(labels, letters), 0)
-    return _Fit(*upright, talls, _texts(labels, [_letters(tall, dpi) for tall in talls]), 90)
-
-
-def _texts(labels: Sequence[Sequence[str]], letters: Sequence[int]) -> list[str]:
-    """Each label with lines of so many letters at most."""
-    return [
-        "\n".join(_shortened(line, most) for line in label)
-        for label, most in zip(labels, letters, strict=True)
-    ]
+        letters = [min(longest, int(_SAFE * share / _LETTER))] * len(rows)
+        fit, lowest, rotation = level, _LINE, 0
+    left, cell, sizes = fit
+    return _Fit(
+        left,
+        cell,
+        sizes,
+        [max(tall, round(dpi * lowest * len(label))) for label, (_, tall) in zip(labels, sizes, strict=True)],
+        [
+            "\n".join(_shortened(line, most) for line in label)
+            for label, most in zip(labels, letters, strict=True)
+        ],
+        rotation,
+    )
 
 
 class _Sheet:
