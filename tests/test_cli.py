@@ -209,7 +209,7 @@ def commands(parser, *words):
                 yield from commands(inner, *words, word)
 
 
-@pytest.mark.parametrize("words", commands(import_module("explorer.cli.main")._parser()), ids=" ".join)
+@pytest.mark.parametrize("words", [*commands(import_module("explorer.cli.main")._parser())], ids=" ".join)
 def test_every_command_says_how_it_is_called(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
