@@ -1,8 +1,8 @@
 """What the browser and the server tell each other while runs begin and end."""
 
-import asyncio
+from functools import partial
 from threading import Thread
-from types import MethodType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 from streamlit.proto.ClientState_pb2 import ClientState
@@ -26,19 +26,33 @@ def _delivering():
     delivery.deliver_all()
 
 
-@pytest.mark.parametrize("fragments", [None, ["a fragment"]])
-def test_answers_are_kept_once_and_what_is_drawn_again_is_not(fragments):
-    queue, answer, drawn = ForwardMsgQueue(), ForwardMsg(), ForwardMsg()
+def test_answers_are_kept_once_and_what_is_drawn_again_is_not():
+    queue, answer, drawn = ForwardMsgQueue(), ForwardMsg(), _drawn("by the former run")
     answer.file_urls_response.response_id = "where a file is to be uploaded"
-    drawn.delta.new_element.text.body = "drawn by the former run"
-    drawn.delta.fragment_id = "a fragment"
-    drawn.metadata.delta_path[:] = [0, 0]
     for message in (answer, drawn):
         queue.enqueue(message)
-    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=fragments)
+    queue.clear(retain_lifecycle_msgs=True)
     assert queue.flush() == [answer]
     queue.enqueue(drawn)
     assert queue.flush() == [drawn]
+
+
+def test_what_waits_is_sent_before_what_a_fragment_draws_in_its_place():
+    queue, before, after = ForwardMsgQueue(), _drawn("by the page's run"), _drawn("by the fragment's")
+    ended = ForwardMsg(script_finished=ForwardMsg.FINISHED_SUCCESSFULLY)
+    for message in (before, ended):
+        queue.enqueue(message)
+    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=["a fragment"])
+    queue.enqueue(after)
+    assert queue.flush() == [before, ended, after]
+
+
+def _drawn(body):
+    message = ForwardMsg()
+    message.delta.new_element.text.body = body
+    message.delta.fragment_id = "a fragment"
+    message.metadata.delta_path[:] = [0, 0]
+    return message
 
 
 def test_a_press_is_heard_although_the_run_it_breaks_off_ends_just_then():
@@ -87,29 +101,24 @@ def test_a_run_that_is_broken_off_at_once_takes_nothing_in():
     assert not heard
 
 
-def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over(monkeypatch):
+def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over_and_is_not_overtaken(monkeypatch):
     ended, asked = ScriptRequests(), []
     assert ended.request_rerun(RerunData())
     ended.on_scriptrunner_ready()
     ended.on_scriptrunner_ready()
     monkeypatch.setattr(delivery, "_request", lambda session, client_state: asked.append(client_state))
-    poll = ClientState(fragment_id="poll")
-
-    async def poll_in_between():
-        session = SimpleNamespace(_event_loop=asyncio.get_running_loop())
-        session.request_rerun = MethodType(AppSession.request_rerun, session)
-        session._scriptrunner = SimpleNamespace(_requests=ended)
-        session.request_rerun(poll)
-        await asyncio.sleep(0)
+    poll, later = ClientState(fragment_id="poll"), []
+    loop = SimpleNamespace(call_later=lambda seconds, call, *given: later.append(partial(call, *given)))
+    session = SimpleNamespace(_event_loop=loop, _scriptrunner=SimpleNamespace(_requests=ended))
+    for one in (poll, None):
+        AppSession.request_rerun(session, one)
         assert not asked
-        session.request_rerun(None)
-        assert asked == [None]
-        session._scriptrunner = None
-        while len(asked) < 2:
-            await asyncio.sleep(0)
-
-    asyncio.run(asyncio.wait_for(poll_in_between(), 60))
-    assert asked == [None, poll]
+    later.pop(0)()
+    assert not asked
+    session._scriptrunner = None
+    for call in later:
+        call()
+    assert asked == [poll, None]
 
 
 KEEPING = {"remove_stale_widgets": False}

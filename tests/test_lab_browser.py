@@ -34,6 +34,24 @@ def test_the_size_slider_changes_map_figures_and_curve(visit):
     expect(beside).to_have_value("1")
 
 
+def test_a_key_that_is_held_on_the_slider(visit):
+    """No press is lost, and the link and the price in the sidebar follow."""
+    page = visit(PATH)
+    measured(page)
+    slider = page.get_by_role("slider", name="Libra-CAM: library size")
+    for key in ("Right", "Right", "Left", "Left") * 10 + ("Right",) * 3:
+        slider.press(f"Arrow{key}")
+    expect(slider).to_have_value("15")
+    expect(page.get_by_text("of 15 references kept")).to_be_visible()
+    expect(page).to_have_url(re.compile("libra-cam.size=15"))
+    again = visit("/" + page.url.split("/", 3)[3])
+    measured(again)
+    price = re.compile(r"^About \d+ forward passes a picture")
+    expect(page.get_by_text(price)).to_have_text(
+        re.compile(price.search(again.get_by_text(price).inner_text()).group())
+    )
+
+
 def test_exclude_and_pin_by_a_click(visit):
     page = visit(PATH + "&section=references")
     measured(page)

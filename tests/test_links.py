@@ -1,14 +1,17 @@
 """Every control of every page, set to something else, is restored by the link that results."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import streamlit
 from pages import link, open_page, settle
 from streamlit.runtime.state.common import TESTING_KEY
 
 from explorer.methods import METHODS
 from explorer.ui.lab import SECTIONS
 from explorer.ui.lessons import LESSONS
+from explorer.ui.view import View
 
 pytestmark = pytest.mark.usefixtures("furnished")
 
@@ -130,3 +133,15 @@ def restores(page, app):
     assert not app.warning
     assert values(again) == values(app)
     assert link(again) == link(app)
+
+
+def test_the_link_is_right_where_the_browser_has_not_yet_taken_over_the_last_one(monkeypatch):
+    """Of 20, 19 and 20 the browser still says the first when the last is asked for."""
+    told = []
+    behind = SimpleNamespace(to_dict=lambda: {"size": "20"}, from_dict=told.append)
+    monkeypatch.setattr(streamlit, "query_params", behind)
+    kept = View(asked={})
+    for size in (20, 19, 20, 20):
+        kept.keep("size", size, 30)
+        kept.publish()
+    assert told == [{"size": "19"}, {"size": "20"}]

@@ -2,6 +2,9 @@
 
 - Of what waits to be sent it drops all at the begin of a run, since the run draws it again; the answer to where a
   chosen file is to be uploaded too, which no run gives again: the file is never sent, and nothing says so.
+- At the begin of a fragment's run it drops what the fragment's last run, or the page's, has drawn in it, but not that
+  this run has ended: the browser takes what it has not drawn for gone, with what the visitor has chosen there, and
+  fails on what a fragment inside draws in a place that was dropped. All of it is sent.
 - A press is known from the begin of its run to the call of what hears it. In that time a run that it broke off may
   end, at which all presses are forgotten, and what hears it may be broken off itself.
 - When a fragment asks for its run after the page's run has ended and before all of that was taken over, the rest of
@@ -9,6 +12,7 @@
 """
 
 import threading
+from collections import deque
 from typing import Any
 
 from streamlit.proto.ClientState_pb2 import ClientState
@@ -40,6 +44,9 @@ def _clear_but_answers(
     fragment_ids_this_run: list[str] | None = None,
 ) -> None:
     """Without ``retain_lifecycle_msgs`` the queue was sent, and nothing waits any more."""
+    if fragment_ids_this_run:
+        queue._delta_index_map = {}  # what is drawn now comes after what waits, and not in its place
+        return
     waiting = queue._queue if retain_lifecycle_msgs else []
     _clear(queue, retain_lifecycle_msgs, fragment_ids_this_run)
     queue._queue += [
@@ -67,10 +74,18 @@ def _end_after_hearing(state: SafeSessionState, *widgets: Any, **named: Any) -> 
 
 
 def _request_in_turn(session: AppSession, client_state: ClientState | None) -> None:
+    """What was asked later, with what a visitor has chosen since, does not overtake."""
+    waiting: deque[ClientState | None] = vars(session).setdefault("_waiting", deque())
+    waiting.append(client_state)
+    _hand_on(session, waiting)
+
+
+def _hand_on(session: AppSession, waiting: deque[ClientState | None]) -> None:
     """A runner that takes no more is the session's until all that it told was taken over, which is soon."""
-    runner = session._scriptrunner
-    ended = runner is not None and runner._requests._state == ScriptRequestType.STOP
-    if ended and client_state is not None and client_state.fragment_id:
-        session._event_loop.call_later(_AGAIN, session.request_rerun, client_state)
-    else:
-        _request(session, client_state)
+    while waiting:
+        runner = session._scriptrunner
+        ended = runner is not None and runner._requests._state == ScriptRequestType.STOP
+        if ended and waiting[0] is not None and waiting[0].fragment_id:
+            session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
+            return
+        _request(session, waiting.popleft())

@@ -33,9 +33,8 @@ def run() -> None:
     page = st.navigation(pages, position="top")
     st.html(_HERE / "page.css")
     notice = st.empty()
-    places = {lab.SIZE: st.container()} if page.url_path == "lab" else {}
     with st.sidebar:
-        choice: Choice = controls(places)
+        choice: Choice = controls({lab.SIZE} if page.url_path == "lab" else ())
     page.run()
     offline_line()
     if refused := view().refused:

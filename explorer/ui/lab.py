@@ -1,10 +1,11 @@
 """The Libra lab: how a Libra-CAM map follows from its references, how many it needs, and where to cut it."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from explorer.compute import Explanation, ReferencesUsed, State
 from explorer.methods.libra import LibraCAM
-from explorer.ui import preferences
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import map_cell, picture_cell, target_choice
@@ -12,15 +13,16 @@ from explorer.ui.cuts import cuts
 from explorer.ui.growth import growth
 from explorer.ui.linearity import linearity
 from explorer.ui.live import chosen_row, live, nothing_to_show
+from explorer.ui.preferences import preferred, report
 from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Strip
 from explorer.ui.versus import versus
-from explorer.ui.view import segmented
+from explorer.ui.view import segmented, view
 
 SIZE = "libra-cam.size"
-"""The key of the library size, whose slider stands on this page and not in the sidebar."""
+"""The key of the library size, which this page draws itself."""
 
 SECTIONS = {
     "cut": "Where to cut",
@@ -37,6 +39,19 @@ def show(choice: Choice, look: Look) -> None:
     if not any(isinstance(method, LibraCAM) for method in choice.methods):
         nothing_to_show("The Libra lab shows Libra-CAM at work: add Libra-CAM to the methods in the sidebar.")
         return
+    _lab(choice, look, view().turned.total())
+
+
+@st.fragment
+def _lab(outside: Choice, look: Look, turned: int) -> None:
+    """The page but for the look bar and the sidebar, which are many times slower to draw than a map.
+
+    Args:
+        outside: what the sidebar was drawn with; ``turned`` how many widgets had been replaced by then.
+    """
+    if view().turned.total() != turned:
+        st.rerun()
+    choice = _now(outside)
 
     def lab(board: Board) -> None:
         if not board.rows:
@@ -56,7 +71,19 @@ def show(choice: Choice, look: Look) -> None:
         )
         _section(section, board, row, explanation, explanation.references, choice, look)
 
-    live(choice, lab)
+    live(choice, lab, ahead=choice.methods != outside.methods)
+    view().publish()
+
+
+def _now(outside: Choice) -> Choice:
+    """The choice with what is chosen on this page; draws the slider of the library size."""
+    methods = list(outside.methods)
+    if draw := outside.elsewhere.get(SIZE):
+        size = draw()
+        methods = [replace(one, size=size) if isinstance(one, LibraCAM) else one for one in methods]
+    pinned, excluded = preferred("pinned"), preferred("excluded")
+    request = replace(outside.request, pinned=pinned, excluded=excluded)
+    return replace(outside, methods=tuple(methods), request=request)
 
 
 def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | None:
@@ -79,7 +106,7 @@ def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | No
     with right:
         if explanation is not None and explanation.references is not None:
             _counts(board, row, explanation.references)
-        preferences.report()
+        report()
     return explanation
 
 

@@ -33,6 +33,7 @@ def live(
     *,
     methods: bool = True,
     hanging: Hanging | None = None,
+    ahead: bool = False,
 ) -> None:
     """Asks for what the choice needs and draws what is there; draws all again whenever more has come.
 
@@ -42,6 +43,7 @@ def live(
     Args:
         methods: whether any has to be chosen.
         hanging: the methods side by side, unless something else is said.
+        ahead: as in ``follow``.
     """
     board = ask(choice, hanging or Hanging())
     if not choice.complete and choice.layers().result is not None:
@@ -53,7 +55,7 @@ def live(
     if faults := [job for job in failed if not isinstance(job.refusal, UndefinedMethodError)]:
         fault(faults[0])
     varied = hanging is not None and bool(hanging.columns)
-    follow(board, line, lambda: _made_with(choice, varied=varied))
+    follow(board, line, lambda: _made_with(choice, varied=varied), ahead=ahead)
 
 
 def nothing_to_show(reason: str) -> None:
@@ -67,12 +69,15 @@ def status_line() -> DeltaGenerator:
     return st.container(height=64, border=False)
 
 
-def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None] = lambda: None) -> None:
+def follow(
+    board: Board, line: DeltaGenerator, at_rest: Callable[[], None] = lambda: None, *, ahead: bool = False
+) -> None:
     """Keeps what the page waits for wanted, and what goes on meanwhile; says in a line what is being
     made, and draws all again whenever more has come.
 
     Args:
         at_rest: draws the line when nothing is being made.
+        ahead: whether what stands outside the fragment that draws this is still drawn with an earlier choice.
     """
     service().retain(waiter(), set(board.jobs))
 
@@ -80,7 +85,7 @@ def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None] = lam
 
     def poll() -> None:
         # Not at once: a run that starts before this one is sent would hold back what this one drew.
-        if next(polls) and board.outdated:
+        if next(polls) and (ahead or board.outdated):
             st.rerun()
         service().retain(waiter(), set(board.jobs))
         if board.running is None:
@@ -89,7 +94,7 @@ def follow(board: Board, line: DeltaGenerator, at_rest: Callable[[], None] = lam
             _progress(board, board.running)
 
     with line:
-        st.fragment(poll, run_every=_POLL if board.pending else None)()
+        st.fragment(poll, run_every=_POLL if ahead or board.pending else None)()
 
 
 def fault(job: Job[Any]) -> None:

@@ -1,13 +1,12 @@
 """The controls that all pages share."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from string import hexdigits
 from typing import Any, get_args
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from explorer import backbones, images
 from explorer.backbones import Layer
@@ -26,6 +25,7 @@ from explorer.ui.view import (
     bound,
     counted,
     grouped,
+    known,
     network,
     number,
     one_of,
@@ -50,7 +50,8 @@ class Choice:
     """What the controls say: everything of a request but the target.
 
     ``complete`` is False while the layers of the backbone are not known yet, so that none can be chosen;
-    ``undefined`` finds out which methods are not defined at the layer; ``figures`` is what the maps are measured by.
+    ``undefined`` finds out which methods are not defined at the layer; ``figures`` is what the maps are measured by;
+    ``elsewhere`` draws options that do not stand in the sidebar, by their keys, and says what they are.
     """
 
     samples: tuple[str, ...]
@@ -60,6 +61,7 @@ class Choice:
     complete: bool
     undefined: Job[dict[str, str]] | None
     figures: Chosen
+    elsewhere: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
@@ -70,11 +72,11 @@ class Choice:
         return service().layers(self.request.backbone, waiter())
 
 
-def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
+def controls(elsewhere: Collection[str] = ()) -> Choice:
     """Draws the sidebar.
 
     Args:
-        places: where on the page the widgets of some options stand instead, by their keys.
+        elsewhere: the keys of the options that the page draws itself.
     """
     st.header("Pictures", anchor=False)
     uploads = _uploads()
@@ -103,7 +105,8 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
     if any(method.needs_references() for method in chosen):
         cut = layer or (layers[-1].name if layers else None)
         library, rule, seed, limit, records = _references(backbone, cut)
-    methods = tuple(_configured(method, quality, {"size": records}, places or {}) for method in chosen)
+    configured = [_configured(method, quality, {"size": records}, elsewhere) for method in chosen]
+    methods = tuple(method for method, _ in configured)
     with st.expander("Calibration and precision"):
         fine = toggled(
             "fine",
@@ -141,6 +144,7 @@ def controls(places: Mapping[str, DeltaGenerator] | None = None) -> Choice:
         complete=bool(layers),
         undefined=undefined,
         figures=figures,
+        elsewhere={key: draw for _, others in configured for key, draw in others.items()},
     )
 
 
@@ -386,16 +390,17 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
 
 
 def _configured(
-    method: type[Method], quality: Quality, limits: dict[str, int], places: Mapping[str, DeltaGenerator]
-) -> Method:
-    """The method with the options that its widgets say.
+    method: type[Method], quality: Quality, limits: dict[str, int], elsewhere: Collection[str]
+) -> tuple[Method, dict[str, Callable[[], Any]]]:
+    """The method with the options that its widgets say, and what draws those that stand elsewhere, by their keys.
 
     Args:
         quality: decides what they start from.
         limits: for an option, a maximum that is lower than the declared one.
-        places: as in ``controls``.
+        elsewhere: as in ``controls``.
     """
     values = {}
+    others: dict[str, Callable[[], Any]] = {}
     defaults = method.budget(quality)
     for item in fields(method):
         key, label = f"{method.name}.{item.name}", f"{method.title}: {item.metadata['label']}"
@@ -421,8 +426,8 @@ def _configured(
             turn(key, min(value, high))
         drawn[key] = high
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
-        with places.get(key, nullcontext()):
-            values[item.name] = bound(
-                widget, key, default, parse(low, high), min_value=low, max_value=high, **common
-            )
-    return method(**values)
+        draw = partial(bound, widget, key, default, parse(low, high), min_value=low, max_value=high, **common)
+        if key in elsewhere:
+            others[key] = draw
+        values[item.name] = known(key, default, parse(low, high)) if key in elsewhere else draw()
+    return method(**values), others

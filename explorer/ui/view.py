@@ -17,7 +17,8 @@ class View:
     """The choices of one session by key. Values come from widgets, or once from the URL, where anything can
     stand: a value that its parser refuses gives way to the default, with a note.
 
-    ``starts`` holds what each widget on the page began with, ``turned`` how often it has been replaced by a new one.
+    ``starts`` holds what each widget on the page began with, ``turned`` how often it has been replaced by a new one,
+    ``published`` what the URL was last made to say.
     """
 
     asked: dict[str, str] = field(default_factory=lambda: st.query_params.to_dict())
@@ -26,6 +27,7 @@ class View:
     refused: list[str] = field(default_factory=list)
     starts: dict[str, Any] = field(default_factory=dict)
     turned: Counter[str] = field(default_factory=Counter)
+    published: dict[str, str] = field(default_factory=lambda: st.query_params.to_dict())
 
     def seed(self, key: str, default: Any, parse: Callable[[str], Any]) -> Any:
         """The value chosen before, else the one in the URL, else the default."""
@@ -47,10 +49,14 @@ class View:
         return value
 
     def publish(self) -> None:
-        """Makes the URL say what the view holds, and what the link asked for and nobody has looked at yet."""
+        """Makes the URL say what the view holds, and what the link asked for and nobody has looked at yet.
+
+        The browser may have asked for this run before it has made the URL say what the last one published.
+        """
         wanted = self.asked | self.shown
-        if st.query_params.to_dict() != wanted:
+        if not wanted == self.published == st.query_params.to_dict():
             st.query_params.from_dict(wanted)
+        self.published = wanted
 
 
 REFUSED = object()
