@@ -17,10 +17,16 @@ def taught(page, number):
     expect(page.locator(".katex-display")).to_have_count(2)
     expect(page.get_by_text(LESSONS[number - 1].task)).to_be_visible()
     idle(page)
+    cut = "found => found.filter((formula) => formula.scrollWidth > formula.clientWidth + 3).length"
+    assert page.locator(".katex-display").evaluate_all(cut) == 0
 
 
 def numbers(page):
     return page.locator(".katex-display").nth(1)
+
+
+def test_the_longest_formula_fits_its_narrowest_column(visit):
+    taught(visit(f"{PATH}&lesson=5", viewport={"width": 768, "height": 1000}), 5)
 
 
 def test_a_lesson_is_given_by_the_keyboard(visit):

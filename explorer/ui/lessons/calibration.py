@@ -44,7 +44,7 @@ def _calibration(scene: Scene) -> None:
     measured = dict(zip(curve.removed, curve.probabilities, strict=True))
     best = max(measured.values())
     with scene.numbers:
-        st.latex(rf"p_c(x \odot S_{{{cut}}}) = \mathbf{{{measured[cut]:.3f}}},\quad t^\ast = {curve.cut}\,\%")
+        st.latex(rf"p_c(x \odot S_{{{cut}}}) = \mathbf{{{measured[cut]:.3f}}},\quad t^\ast = {curve.cut}\%")
         st.caption(
             f"The whole picture has {percent(curve.probability)}, the best cut, marked by a star, {percent(best)}."
         )

@@ -86,7 +86,8 @@ SCORE_CAM = Lesson(
     "A channel can be used as a mask: the network looks at the picture through it. "
     "If the class is still found, the channel covers what matters. "
     "No gradient is needed, but one look for each channel.",
-    r"w_k = \operatorname{softmax}_k\, f_c(x \odot M_k), \quad M_k = n(\operatorname{up} A_k)",
+    r"\begin{gathered} M_k = n(\operatorname{up} A_k) \\ "
+    r"w_k = \operatorname{softmax}_k\, f_c(x \odot M_k) \end{gathered}",
     r"$x$: the picture; $M_k$: channel $k$ enlarged and scaled to 0 … 1; $f_c$: the logit; $\odot$: cell by cell.",
     "Find the mask under which the class is most probable.",
     METHODS["score-cam"].paper,
