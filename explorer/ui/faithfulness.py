@@ -23,6 +23,7 @@ from explorer.ui.view import bound, counted, flag, segmented, show_flag
 
 _CONTROLS = ("random", "centre-gaussian", "fake-cam")
 _CURVES: dict[str, Steps] = {"deletion": Deletion(), "insertion": Insertion()}
+_LETTER = 8  # pixels, about
 _DONE = {"deletion": "deleted", "insertion": "inserted"}
 _PARTS = ("average-gain", "average-drop", "average-drop-in-deletion", "adcc", "coherency", "complexity")
 _METRICS: tuple[Metric, ...] = (*(find(name)() for name in _PARTS), *_CURVES.values())
@@ -199,9 +200,10 @@ def _figures(judged: list[maps.Judged]) -> None:
 def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
     arrows = {"higher": "↑", "lower": "↓"}
     labels = {metric: f"{metric.title} {arrows[metric.better or 'higher']}" for metric in _METRICS}
+    titles = [one.title for one, _ in measured]
     table = pd.DataFrame(
         {label: [100 * values[metric.name] for _, values in measured] for metric, label in labels.items()},
-        index=[one.title for one, _ in measured],
+        index=titles,
     )
     controls = np.array([one.control for one, _ in measured])
     outdone = []
@@ -219,7 +221,8 @@ def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
         column_config={
             label: st.column_config.NumberColumn(help=f"{metric.good} {metric.bad}")
             for metric, label in labels.items()
-        },
+        }
+        | {"_index": st.column_config.Column(width=_LETTER * (2 + max(map(len, titles))))},
     )
     text = "Bold is the best of the methods; a click on a heading sorts."
     if outdone:
