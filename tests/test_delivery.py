@@ -121,6 +121,22 @@ def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over_and_is_not
     assert asked == [poll, None]
 
 
+def test_a_press_that_waits_for_its_fragment_is_heard_by_the_run_of_the_page_that_comes_first(monkeypatch):
+    requests, asked = ScriptRequests(), []
+    monkeypatch.setattr(delivery, "_request", lambda session, client_state: asked.append(client_state))
+    pressed, moved = WidgetStates(), ClientState()
+    pressed.widgets.add(id="button", trigger_value=True)
+    pressed.widgets.add(id="number", int_value=1)
+    moved.widget_states.widgets.add(id="number", int_value=2)
+    requests.request_rerun(RerunData(fragment_id="a fragment", widget_states=pressed))
+    AppSession.request_rerun(SimpleNamespace(_scriptrunner=SimpleNamespace(_requests=requests)), moved)
+    [told] = asked
+    assert {one.id: one.trigger_value or one.int_value for one in told.widget_states.widgets} == {
+        "button": True,
+        "number": 2,
+    }
+
+
 KEEPING = {"remove_stale_widgets": False}
 
 

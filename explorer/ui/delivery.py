@@ -7,6 +7,8 @@
   fails on what a fragment inside draws in a place that was dropped. All of it is sent.
 - A press is known from the begin of its run to the call of what hears it. In that time a run that it broke off may
   end, at which all presses are forgotten, and what hears it may be broken off itself.
+- A press in a fragment waits for the end of the page's run. When the page is asked for once more meanwhile, that run is
+  broken off, and what waited for it is forgotten.
 - When a fragment asks for its run after the page's run has ended and before all of that was taken over, the rest of
   that is dropped (issue 9921).
 """
@@ -18,7 +20,7 @@ from typing import Any
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
-from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType, _coalesce_widget_states
 from streamlit.runtime.state.safe_session_state import SafeSessionState
 
 _AGAIN = 0.01  # seconds
@@ -83,9 +85,13 @@ def _request_in_turn(session: AppSession, client_state: ClientState | None) -> N
 def _hand_on(session: AppSession, waiting: deque[ClientState | None]) -> None:
     """A runner that takes no more is the session's until all that it told was taken over, which is soon."""
     while waiting:
-        runner = session._scriptrunner
-        ended = runner is not None and runner._requests._state == ScriptRequestType.STOP
-        if ended and waiting[0] is not None and waiting[0].fragment_id:
-            session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
-            return
+        asked, runner = waiting[0], session._scriptrunner
+        if asked is not None and runner is not None:
+            requests = runner._requests
+            if asked.fragment_id and requests._state == ScriptRequestType.STOP:
+                session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
+                return
+            if not asked.fragment_id and requests._state == ScriptRequestType.RERUN:
+                pressed = _coalesce_widget_states(requests._rerun_data.widget_states, asked.widget_states)
+                asked.widget_states.CopyFrom(pressed or asked.widget_states)
         _request(session, waiting.popleft())

@@ -1,7 +1,7 @@
 """A page that is drawn at once with what is there, and again as results come."""
 
+import time
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import streamlit as st
@@ -37,8 +37,7 @@ def live(
 ) -> None:
     """Asks for what the choice needs and draws what is there; draws all again whenever more has come.
 
-    Only the line that says what is going on is drawn at every poll. Of a larger fragment that starts again before
-    its messages are sent, Streamlit (1.67) drops the blocks and keeps the large elements, on which the browser fails.
+    Only the line that says what is going on is drawn at every poll.
 
     Args:
         methods: whether any has to be chosen.
@@ -81,11 +80,11 @@ def follow(
     """
     service().retain(waiter(), set(board.jobs))
 
-    polls = count()
+    drawn = time.monotonic()
 
     def poll() -> None:
         # Not at once: a run that starts before this one is sent would hold back what this one drew.
-        if next(polls) and (ahead or board.outdated):
+        if time.monotonic() - drawn > _POLL / 2 and (ahead or board.outdated):
             st.rerun()
         service().retain(waiter(), set(board.jobs))
         if board.running is None:
@@ -94,7 +93,7 @@ def follow(
             _progress(board, board.running)
 
     with line:
-        st.fragment(poll, run_every=_POLL if ahead or board.pending else None)()
+        (st.fragment(poll, run_every=_POLL) if ahead or board.pending else poll)()
 
 
 def fault(job: Job[Any]) -> None:

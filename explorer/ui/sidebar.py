@@ -420,11 +420,12 @@ def _configured(
             continue
         parse = whole if isinstance(item.default, int) else number
         value = view().seed(key, default, parse(low, item.metadata["high"]))
-        drawn: dict[str, float] = st.session_state.setdefault("limits", {})
-        # To Streamlit a widget with another limit is another widget.
-        if value > high or drawn.get(key, high) != high:
+        drawn: dict[str, tuple[float, bool]] = st.session_state.setdefault("drawn", {})
+        here = high, key in elsewhere
+        # To Streamlit a widget with another limit, or that a page draws itself, is another widget.
+        if value > high or drawn.get(key, here) != here:
             turn(key, min(value, high))
-        drawn[key] = high
+        drawn[key] = here
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         draw = partial(bound, widget, key, default, parse(low, high), min_value=low, max_value=high, **common)
         if key in elsewhere:
