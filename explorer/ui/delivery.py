@@ -92,6 +92,7 @@ def _hand_on(session: AppSession, waiting: deque[ClientState | None]) -> None:
                 session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
                 return
             if not asked.fragment_id and requests._state == ScriptRequestType.RERUN:
-                pressed = _coalesce_widget_states(requests._rerun_data.widget_states, asked.widget_states)
-                asked.widget_states.CopyFrom(pressed or asked.widget_states)
+                pending = requests._rerun_data.widget_states
+                if together := _coalesce_widget_states(pending, asked.widget_states):
+                    asked.widget_states.CopyFrom(together)
         _request(session, waiting.popleft())

@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer.compute import Explanation, ReferencesUsed, State
 from explorer.methods.libra import LibraCAM
+from explorer.ui import preferences
 from explorer.ui.board import Board, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import map_cell, picture_cell, target_choice
@@ -13,7 +14,6 @@ from explorer.ui.cuts import cuts
 from explorer.ui.growth import growth
 from explorer.ui.linearity import linearity
 from explorer.ui.live import chosen_row, live, nothing_to_show
-from explorer.ui.preferences import preferred, report
 from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
@@ -81,8 +81,11 @@ def _now(outside: Choice) -> Choice:
     if draw := outside.elsewhere.get(SIZE):
         size = draw()
         methods = [replace(one, size=size) if isinstance(one, LibraCAM) else one for one in methods]
-    pinned, excluded = preferred("pinned"), preferred("excluded")
-    request = replace(outside.request, pinned=pinned, excluded=excluded)
+    request = replace(
+        outside.request,
+        pinned=preferences.preferred("pinned"),
+        excluded=preferences.preferred("excluded"),
+    )
     return replace(outside, methods=tuple(methods), request=request)
 
 
@@ -106,7 +109,7 @@ def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | No
     with right:
         if explanation is not None and explanation.references is not None:
             _counts(board, row, explanation.references)
-        report()
+        preferences.report()
     return explanation
 
 

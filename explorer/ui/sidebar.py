@@ -1,7 +1,7 @@
 """The controls that all pages share."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from string import hexdigits
 from typing import Any, get_args
@@ -61,7 +61,7 @@ class Choice:
     complete: bool
     undefined: Job[dict[str, str]] | None
     figures: Chosen
-    elsewhere: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    elsewhere: Mapping[str, Callable[[], Any]]
 
     def pictures(self) -> list[Job[Picture]]:
         """The chosen pictures, the newest uploads first; asks for them again, which keeps them wanted."""
@@ -421,14 +421,15 @@ def _configured(
         parse = whole if isinstance(item.default, int) else number
         value = view().seed(key, default, parse(low, item.metadata["high"]))
         drawn: dict[str, tuple[float, bool]] = st.session_state.setdefault("drawn", {})
-        here = high, key in elsewhere
+        away = key in elsewhere
+        here = high, away
         # To Streamlit a widget with another limit, or that a page draws itself, is another widget.
         if value > high or drawn.get(key, here) != here:
             turn(key, min(value, high))
         drawn[key] = here
         widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
         draw = partial(bound, widget, key, default, parse(low, high), min_value=low, max_value=high, **common)
-        if key in elsewhere:
+        if away:
             others[key] = draw
-        values[item.name] = known(key, default, parse(low, high)) if key in elsewhere else draw()
+        values[item.name] = known(key, default, parse(low, high)) if away else draw()
     return method(**values), others
