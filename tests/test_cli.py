@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,8 +23,9 @@ from torchvision.models import ResNet50_Weights
 from explorer import backbones
 from explorer.cli import listings, main
 from explorer.compute import Engine, Request
+from explorer.dataset import open_dataset
 from explorer.images import load, sample
-from explorer.library import BUILT_IN, installed
+from explorer.library import BUILT_IN, LibraryError, Recipe, build, from_entries, installed, merge
 from explorer.methods import METHODS, find
 from explorer.render.manifest import entry
 
@@ -406,6 +408,35 @@ def test_libraries_are_exchanged_merged_and_deleted(home, small, tmp_path, capsy
     shard.write_bytes(b"damaged")
     assert main(["library", "verify", "back"]) == 2
     assert shard.name in capsys.readouterr().err
+
+
+def test_what_is_not_finished_or_damaged_is_listed_and_deleted(home, small, capsys):
+    cut = backbones.load("efficientnet_lite0").cut()
+    entries = from_entries(open_dataset(small, classes=cut.backbone.labels))
+
+    def stop(done, total, written):
+        if done:
+            raise InterruptedError
+
+    with pytest.raises(LibraryError):
+        build([cut], Recipe("half", "folder small"), entries, stop)
+    [whole] = build([cut], Recipe("whole", "folder small"), entries)
+    lost = merge([whole], Recipe("lost", "parts")).folder
+    (lost / "index.json").write_text("no index")
+    assert main(["library", "list"]) == 0
+    output = capsys.readouterr()
+    assert "whole" in output.out
+    assert re.search(r"half +efficientnet_lite0 at .*: not finished \(folder small, 3 pictures\)", output.err)
+    assert f"{lost.name}: damaged" in output.err
+    assert main(["library", "verify", "half"]) == 2
+    assert "'half' is not finished" in capsys.readouterr().err
+    for name in ("half", lost.name):
+        assert main(["library", "delete", name]) == 0
+        assert main(["library", "delete", name]) == 2
+    assert main(["library", "verify", "whole"]) == 0
+    capsys.readouterr()
+    assert main(["library", "list"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_the_module_runs():

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from explorer import Engine, images
 from explorer.cli import main
 from explorer.dataset import Box, Entry, open_dataset
 from explorer.declaration import OptionError, parse
-from explorer.evaluation import Configuration, EvaluationError, as_table, evaluate, read_csv
+from explorer.evaluation import Configuration, EvaluationError, Pace, as_table, evaluate, read_csv
 from explorer.evaluation import run as evaluation
 from explorer.evaluation.run import measure
 from explorer.images import load
@@ -397,3 +398,21 @@ def test_the_validation_pictures_are_all_known(shared_data, engine):
     )
     assert len(found) == 300
     assert all(len(entry.labels) == 1 for entry in found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2.0, "300.0 a second, 3 s left"),
+        (300.0, "2.0 a second, 8 min left"),
+        (1500.0, "2.5 s each, 38 min left"),
+        (6000.0, "10.0 s each, 2.5 h left"),
+    ],
+)
+def test_how_fast_it_goes_and_how_long_it_takes(monkeypatch, seconds, text):
+    """600 of 1500 pictures, of which 100 had been measured before."""
+    clock = iter((50.0, 50.0 + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    pace = Pace()
+    assert pace(100, 1600) == ""
+    assert pace(700, 1600) == text

@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from test_library import hand_made
 
 from explorer.backbones import load
-from explorer.library import Recipe, build, installed, textures, unfinished
+from explorer.library import Recipe, build, installed, merge, textures, unfinished
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
 from explorer.ui.building import key_of
@@ -81,6 +81,16 @@ class TestPage:
         assert any("half" in text.value and "not finished" in text.value for text in app.markdown)
         press(app, "Give up")
         assert not unfinished()
+
+    def test_one_whose_index_cannot_be_read_is_told_and_deleted(self):
+        [info] = build([load("efficientnet_lite0").cut()], Recipe("part", "textures"), textures(4))
+        folder = merge([info], Recipe("whole", "textures")).folder
+        (folder / "index.json").write_text("no index")
+        app = open_page("libraries")
+        assert any("cannot be read" in text.value and folder.name[:12] in text.value for text in app.markdown)
+        press(app, "Delete")
+        assert not folder.exists()
+        assert [info.name for info in installed()] == ["part"]
 
     def test_two_are_compared(self):
         cut = load("efficientnet_lite0").cut()

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ from explorer.library import (
     build,
     check,
     delete,
+    discard,
     export,
     forget,
     from_entries,
@@ -47,6 +49,7 @@ from explorer.library import (
     textures,
     tidy,
     unfinished,
+    unreadable,
 )
 from explorer.library import shard as shards
 from explorer.library.store import parse_index
@@ -150,6 +153,113 @@ def test_killed_at_fifty_moments_it_ends_with_the_same_files(photos, tmp_path):
         assert content(tmp_path / f"killed {number}") == expected
 
 
+def counted(sources, read):
+    """The sources, which note their names when they are read."""
+
+    def noting(source):
+        def reading():
+            read.append(source.identifier)
+            return source.read()
+
+        return reading
+
+    return [replace(source, read=noting(source)) for source in sources]
+
+
+def stopping(count):
+    """A progress that stops a build at so many pictures."""
+
+    def progress(done, total, written):
+        if done >= count:
+            raise InterruptedError
+
+    return progress
+
+
+@pytest.mark.parametrize("stopped", [32, 64, 96, 192])
+def test_what_was_stored_is_not_read_again(home, toy, photos, stopped):
+    read = []
+    sources = counted(sources_of(toy, photos), read)
+    with pytest.raises(LibraryError):
+        build([toy], RECIPE, sources, stopping(stopped))
+    stored = len((store.folder_of(toy, "mine") / "build.jsonl").read_text().splitlines()) - 1
+    assert 64 * stored in (64 * (stopped // 64), 64 * (stopped // 64) - 64)  # written beside the next
+    read.clear()
+    build([toy], RECIPE, sources)
+    assert sorted(read) == [source.identifier for source in sources[64 * stored :]]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_of_several_files_the_damaged_alone_is_made_again(home, photos, number):
+    backbone = toy_backbone()
+    cuts = [backbone.cut(layer.name) for layer in backbone.layers]
+    read = []
+    sources = counted(sources_of(cuts[0], photos), read)
+    infos = build(cuts, RECIPE, sources)
+    whole = content(home)
+    damaged = infos[0].folder / infos[0].shards[number].name
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    read.clear()
+    assert build(cuts, RECIPE, sources) == infos
+    assert sorted(read) == [source.identifier for source in sources[64 * number : 64 * number + 64]]
+    assert content(home) == whole
+
+
+def test_two_damaged_files_and_a_kill_between_them(home, toy, photos):
+    read = []
+    sources = counted(sources_of(toy, photos), read)
+    [info] = build([toy], RECIPE, sources)
+    whole = content(home)
+    for number in (0, 2):
+        (info.folder / info.shards[number].name).unlink()
+    with pytest.raises(LibraryError):
+        build([toy], RECIPE, sources, stopping(200))
+    read.clear()
+    build([toy], RECIPE, sources)
+    assert sorted(read) in ([source.identifier for source in sources[128:192]], [])
+    assert content(home) == whole
+
+
+def test_where_a_size_is_wanted_the_total_is_what_it_is_likely_to_take(home, toy, photos):
+    told = []
+    build([toy], Recipe("mine", "folder", size=80), sources_of(toy, photos), lambda *step: told.append(step))
+    assert told[0][:2] == (0, 200)
+    assert all(80 <= total < 120 for _, total, _ in told[1:])
+    assert all(done < total for done, total, _ in told[:-1])
+    assert told[-1][0] == told[-1][1]
+
+
+def test_another_build_of_the_name_is_not_thrown_away(home, toy, photos):
+    sources = sources_of(toy, photos)
+    with pytest.raises(LibraryError):
+        build([toy], RECIPE, sources, stopping(192))
+    before = content(home)
+    with pytest.raises(
+        LibraryError, match=r"'mine' .* is not finished \(folder, 200 pictures\): .*delete it"
+    ):
+        build([toy], RECIPE, sources[:100])
+    assert content(home) == before
+    [begun] = unfinished()
+    forget(begun)
+    [info] = build([toy], RECIPE, sources[:100])
+    check(info)
+
+
+def test_a_library_whose_index_is_lost_is_told_and_can_be_removed(home, toy):
+    [info] = build([toy], RECIPE, textures(5))
+    [merged] = [merge([info], Recipe("merged", "parts"))]
+    assert not unreadable()
+    for one in (info, merged):
+        (one.folder / "index.json").write_text("{")
+    assert [begun.name for begun in unfinished()] == ["mine"]  # which its build mends
+    assert unreadable() == [merged.folder]
+    with pytest.raises(LibraryError, match="made anew meanwhile"):
+        discard(info.folder)
+    discard(merged.folder)
+    assert not merged.folder.exists()
+    assert not unreadable()
+
+
 @pytest.mark.parametrize("after", range(1, 9))
 def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(home, toy, photos, monkeypatch, after):
     sources, written = sources_of(toy, photos), []
@@ -249,9 +359,10 @@ def test_one_pass_fills_several_layers(home, photos):
     backbone = toy_backbone()
     cuts = [backbone.cut(layer.name) for layer in backbone.layers]
     passes = []
-    backbone._traced.register_forward_hook(lambda *_: passes.append(1))
+    backbone._traced.get_submodule("0").register_forward_hook(lambda *_: passes.append(1))
     infos = build(cuts, RECIPE, sources_of(cuts[0], photos))
-    assert not passes
+    batches = [math.ceil(count / backbone.batch) for count in (64, 64, 64, 8)]
+    assert len(passes) == sum(batches)
     assert [info.layer for info in infos] == [layer.name for layer in backbone.layers]
     for cut in cuts:
         alone = toy_backbone().cut(cut.layer.name)

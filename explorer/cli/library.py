@@ -17,10 +17,13 @@ from explorer.library import (
     LibraryError,
     LibraryInfo,
     Recipe,
+    Unfinished,
     build,
     check,
     delete,
+    discard,
     export,
+    forget,
     from_entries,
     installed,
     merge,
@@ -28,6 +31,8 @@ from explorer.library import (
     take_in,
     textures,
     tidy,
+    unfinished,
+    unreadable,
 )
 from explorer.render.manifest import as_json
 
@@ -42,7 +47,7 @@ def add(commands: Any) -> None:
     for name, run, text in (
         ("show", _show, "show one, with the files that were skipped"),
         ("verify", _verify, "read one whole and name its damaged files"),
-        ("delete", _delete, "remove one"),
+        ("delete", _delete, "remove one, or what is there of an unfinished one"),
     ):
         _add_which(_action(actions, name, run, text))
     giving = _action(actions, "export", _export, "write one into a ZIP file, to give away")
@@ -138,6 +143,18 @@ def _list(arguments: argparse.Namespace) -> None:
     if not libraries and not arguments.json:
         print("No library is built yet; the built-in one is made when first needed.")
     _print(libraries, arguments.json)
+    for begun in unfinished():
+        print(
+            f"{begun.name:20} {begun.backbone} at {begun.layer}: not finished ({begun.source}, {begun.pictures} "
+            "pictures); the same `library build` goes on with it, `library delete` gives it up",
+            file=sys.stderr,
+        )
+    for folder in unreadable():
+        print(
+            f"{folder.name}: damaged, its index cannot be read; build, merge or import it again, or remove it with "
+            f"`library delete {folder.name}`",
+            file=sys.stderr,
+        )
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -153,9 +170,16 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 
 def _delete(arguments: argparse.Namespace) -> None:
-    info = _one(arguments)
-    delete(info)
-    _print([info], arguments.json)
+    begun = [one for one in unfinished() if _is(one, arguments.name, arguments.backbone, arguments.layer)]
+    broken = [folder for folder in unreadable() if folder.name == arguments.name]
+    if broken:
+        discard(broken[0])
+    elif len(begun) == 1 and not _found(arguments.name, arguments.backbone, arguments.layer):
+        forget(begun[0])
+    else:
+        info = _one(arguments)
+        delete(info)
+        _print([info], arguments.json)
     print("Deleted.", file=sys.stderr)
 
 
@@ -199,16 +223,25 @@ def _merge(arguments: argparse.Namespace) -> None:
 
 
 def _named(name: str, backbone: str | None, layer: str | None) -> list[LibraryInfo]:
-    libraries = [
-        info
-        for info in installed()
-        if info.name == name and backbone in (None, info.backbone) and layer in (None, info.layer)
-    ]
+    libraries = _found(name, backbone, layer)
+    if not libraries and any(_is(begun, name, backbone, layer) for begun in unfinished()):
+        raise LibraryError(
+            f"The library {name[:80]!r} is not finished: the `library build` that began it goes on with it, `library "
+            "delete` gives it up."
+        )
     if not libraries:
         known = ", ".join(sorted({info.name for info in installed()})) or "none yet"
         where = "".join(f" of {backbone}" if backbone else "") + (f" at {layer}" if layer else "")
         raise LibraryError(f"There is no library {name[:80]!r}{where}; built are: {known}.")
     return libraries
+
+
+def _found(name: str, backbone: str | None, layer: str | None) -> list[LibraryInfo]:
+    return [info for info in installed() if _is(info, name, backbone, layer)]
+
+
+def _is(one: LibraryInfo | Unfinished, name: str, backbone: str | None, layer: str | None) -> bool:
+    return one.name == name and backbone in (None, one.backbone) and layer in (None, one.layer)
 
 
 def _one(arguments: argparse.Namespace) -> LibraryInfo:

@@ -4,7 +4,7 @@ import time
 
 
 class Pace:
-    """Says at every call how long a picture has taken since the first call, and how long the rest will take."""
+    """Says at every call how fast pictures have gone since the first call, and how long the rest will take."""
 
     def __init__(self) -> None:
         self._start: tuple[float, int] | None = None
@@ -17,7 +17,8 @@ class Pace:
         if done == before:
             return ""
         each = (now - began) / (done - before)
-        return f"{each:.2f} s each, {duration(each * (total - done))} left"
+        speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
+        return f"{speed}, {duration(each * (total - done))} left"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from explorer.library.build import (
     open_or_build,
     unfinished,
 )
-from explorer.library.keep import budget, check, delete, tidy
+from explorer.library.keep import budget, check, delete, discard, tidy, unreadable
 from explorer.library.merge import merge
 from explorer.library.on_the_fly import SIZE as ON_THE_FLY_SIZE
 from explorer.library.on_the_fly import from_picture
@@ -54,6 +54,7 @@ __all__ = [
     "check",
     "common",
     "delete",
+    "discard",
     "export",
     "find_library",
     "forget",
@@ -75,4 +76,5 @@ __all__ = [
     "tidy",
     "touch",
     "unfinished",
+    "unreadable",
 ]

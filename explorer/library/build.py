@@ -107,6 +107,14 @@ class _Chosen:
     def complete(self) -> bool:
         return 0 < self._recipe.size <= len(self._known)
 
+    def visits(self, done: int, sources: int) -> int:
+        """How many sources are likely to be visited, of which so many are."""
+        if self.complete:
+            return done
+        if not (self._recipe.size and self._known):
+            return sources
+        return min(sources, math.ceil(done * self._recipe.size / len(self._known)))
+
     def add(self, digests: Sequence[str], marked: Tensor, labels: Tensor) -> None:
         """Takes records over that are already stored."""
         for digest, mark, label in zip(digests, marked, labels.tolist(), strict=True):
@@ -161,44 +169,54 @@ class _Line:
 
 
 class _Journal:
-    """The journal of a build in a library's folder. What is damaged of an earlier one, and all after it, is dropped."""
+    """The journal of a build in a library's folder. What is damaged of an earlier one is None among its lines.
 
-    def __init__(self, head: "Unfinished") -> None:
+    Args:
+        waiting: called for each line of an earlier journal; may raise to stop.
+    """
+
+    def __init__(self, head: "Unfinished", waiting: Callable[[], None]) -> None:
         self.folder = store.folder(head.space, head.name)
         self._path, self._head = self.folder / JOURNAL, head
-        self.lines: list[_Line] = []
+        self.lines: list[_Line | None] = []
         with suppress(OSError, ValueError, TypeError, KeyError):
             first, *rest = self._path.read_bytes().split(b"\n")
             if Unfinished(**json.loads(first)) == head:
-                self.lines = list(self._read(rest[:-1]))
+                for text in rest[:-1]:
+                    waiting()
+                    self.lines.append(self._read(text))
 
-    def _read(self, texts: Sequence[bytes]) -> Iterator[_Line]:
+    def _read(self, text: bytes) -> _Line | None:
         with suppress(ValueError, TypeError, KeyError):
-            for text in texts:
-                entries = json.loads(text)
-                file = File(**entries["file"]) if entries["file"] else None
-                if file is not None and not file.intact(self.folder, whole=True):
-                    return
-                yield _Line(file, tuple(map(str, entries["skipped"])))
+            entries = json.loads(text)
+            file = File(**entries["file"]) if entries["file"] else None
+            if file is None or file.intact(self.folder, whole=True):
+                return _Line(file, tuple(map(str, entries["skipped"])))
+        return None
 
     def begin(self, count: int) -> None:
-        """Goes on after so many lines."""
+        """Goes on after so many lines; those that are damaged stand there as null."""
         self.lines = self.lines[:count]
-        text = [asdict(self._head), *(asdict(line) for line in self.lines)]
+        text = [asdict(self._head), *(line and asdict(line) for line in self.lines)]
         replace_file(self._path, b"".join(json.dumps(line).encode() + b"\n" for line in text))
 
-    def append(self, line: _Line) -> None:
+    def put(self, index: int, line: _Line) -> None:
+        """The next line, or one in the place of a damaged one."""
+        if index < len(self.lines):
+            self.lines[index] = line
+            self.begin(len(self.lines))
+            return
         self.lines.append(line)
         with self._path.open("ab", buffering=0) as file:
             file.write(json.dumps(asdict(line)).encode() + b"\n")
 
     @property
     def files(self) -> tuple[File, ...]:
-        return tuple(line.file for line in self.lines if line.file)
+        return tuple(line.file for line in self.lines if line and line.file)
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        return tuple(reason for line in self.lines for reason in line.skipped)
+        return tuple(reason for line in self.lines if line for reason in line.skipped)
 
 
 def build(
@@ -207,16 +225,17 @@ def build(
     """Builds and stores a library for each of these layers of one backbone; one forward pass per readable picture.
 
     An interrupted build goes on where it stopped, as long as its recipe, its sources and their files are the same; of
-    a finished library the damaged files are made again. The same sources then give the same files, byte for byte.
+    a finished library the damaged files alone are made again. The same sources then give the same files, byte for byte.
     Pictures that occur twice are taken once; a former library of this name serves until the new one is complete.
 
     Args:
         cuts: of one backbone.
-        progress: called with (pictures done, pictures in all, bytes written); may raise to stop.
+        progress: called with (pictures done, pictures in all, bytes written), where a size is wanted those that it
+            is likely to take; may raise to stop.
 
     Raises:
-        LibraryError: none of the sources is taken, a label is not a class of the backbone, or the folder cannot be
-            written.
+        LibraryError: none of the sources is taken, a label is not a class of the backbone, the folder cannot be
+            written, or another build of this name has begun.
     """
     _check_labels(cuts[0], sources)
     visited = recipe.order(sources)
@@ -235,7 +254,9 @@ def build(
         finished = [info for info in former if info and info.plan == plan and info.intact]
         if len(finished) == len(cuts):
             return finished
-        journals = [_Journal(head) for head in heads]
+        for head in heads:
+            _refuse_another(head)
+        journals = [_Journal(head, lambda: report(0, len(visited), 0)) for head in heads]
         known = min(len(journal.lines) for journal in journals)
         for info, journal in zip(former, journals, strict=True):
             journal.begin(known)
@@ -278,6 +299,17 @@ def refuse_unfinished(info: LibraryInfo) -> None:
         )
 
 
+def _refuse_another(head: Unfinished) -> None:
+    """Refuses to put a build in the place of another that has begun, unless it is of the explorer's own making."""
+    begun = unfinished_in(store.folder(head.space, head.name))
+    if begun is not None and begun.plan != head.plan and head.name != BUILT_IN:
+        raise LibraryError(
+            f"Another build of the library {head.name!r} for {head.backbone} at {head.layer} is not finished "
+            f"({begun.source}, {begun.pictures} pictures): choose its pictures and settings to go on, another name, or "
+            "delete it first."
+        )
+
+
 def forget(begun: Unfinished) -> None:
     """Gives up an unfinished build; a finished library of this name stays as it is."""
     folder = store.folder(begun.space, begun.name)
@@ -296,25 +328,29 @@ def _visit(
 ) -> None:
     """Makes the shards that the journals lack."""
     chosen = _Chosen(recipe, recipe.limit(sources, len(cuts[0].backbone.labels)))
-    for file in journals[0].files:
-        stored = Stored(journals[0].folder / file.name)
-        chosen.add(stored.names("digests"), stored.tensor("marks"), stored.tensor("labels"))
-    done = len(journals[0].lines) * SHARD
-    left = sources[done:]
+    chunks = [sources[start : start + SHARD] for start in range(0, len(sources), SHARD)]
+    lines = list(zip(*(journal.lines for journal in journals), strict=True))
+    lacking = [index for index in range(len(chunks)) if index >= len(lines) or None in lines[index]]
+    left = [source for index in lacking for source in chunks[index]]
+    done = len(sources) - len(left)
 
-    def size() -> int:
-        return sum(file.bytes for journal in journals for file in journal.files)
+    def report() -> None:
+        written = sum(file.bytes for journal in journals for file in journal.files)
+        progress(done, chosen.visits(done, len(sources)), written)
 
-    progress(min(done, len(sources)), len(sources), size())
+    report()
     backbone = cuts[0].backbone
     writing: Future[None] | None = None
     with ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as writer:
         pictures = _ahead(readers, left)
-        for start in range(0, len(left), SHARD):
+        for index, chunk in enumerate(chunks):
+            if index not in lacking:
+                if file := lines[index][0].file:
+                    stored = Stored(journals[0].folder / file.name)
+                    chosen.add(stored.names("digests"), stored.tensor("marks"), stored.tensor("labels"))
+                continue
             if chosen.complete:
-                progress(len(sources), len(sources), size())
                 break
-            chunk = left[start : start + SHARD]
             skipped: list[str] = []
             parts: list[list[Shard]] = []
             for first in range(0, len(chunk), backbone.batch):
@@ -323,13 +359,16 @@ def _visit(
                 usable = [(source, found) for source, found in batch if isinstance(found, Picture)]
                 if usable:
                     parts.append(_taken(records(cuts, usable), usable, chosen))
-                progress(done + start + first + len(batch), len(sources), size())
+                done += len(batch)
+                report()
+                if chosen.complete:
+                    break
             if writing is not None:
                 writing.result()
             shards = [Shard.merged(layer) for layer in zip(*parts, strict=True)]
             # What takes the cores is done here: threads that compute beside the network slow it down.
             contents = [shard.encoded() if len(shard) else None for shard in shards] or [None] * len(cuts)
-            writing = writer.submit(_write, journals, contents, tuple(skipped))
+            writing = writer.submit(_write, journals, index, contents, tuple(skipped))
         if writing is not None:
             writing.result()
 
@@ -357,10 +396,12 @@ def _ahead(
             future.cancel()
 
 
-def _write(journals: Sequence[_Journal], contents: Sequence[bytes | None], skipped: tuple[str, ...]) -> None:
+def _write(
+    journals: Sequence[_Journal], index: int, contents: Sequence[bytes | None], skipped: tuple[str, ...]
+) -> None:
     """Stores what came of ``SHARD`` sources: a shard, if any, at each of the layers."""
     for journal, content in zip(journals, contents, strict=True):
-        journal.append(_Line(write(journal.folder, "shard", content) if content else None, skipped))
+        journal.put(index, _Line(write(journal.folder, "shard", content) if content else None, skipped))
 
 
 def _taken(shards: list[Shard], read: Sequence[tuple[Source, Picture]], chosen: _Chosen) -> list[Shard]:

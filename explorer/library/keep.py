@@ -5,9 +5,11 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from explorer.home import home
 from explorer.library import store
+from explorer.library.build import unfinished_in
 from explorer.library.shard import LibraryError
 from explorer.library.store import LibraryInfo
 
@@ -49,6 +51,24 @@ def delete(info: LibraryInfo) -> None:
             raise LibraryError(f"The library {info.name!r} has been made anew meanwhile: look at it again.")
         (info.folder / store.INDEX).unlink(missing_ok=True)
         shutil.rmtree(info.folder, ignore_errors=True)
+
+
+def unreadable() -> list[Path]:
+    """The folders of libraries whose index cannot be read and that no build can mend, so that only deleting is left."""
+    paths = sorted(path.parent for path in (home() / "libraries").glob(f"*/{store.INDEX}"))
+    return [path for path in paths if store.read_index(path) is None and unfinished_in(path) is None]
+
+
+def discard(folder: Path) -> None:
+    """Removes one of ``unreadable``.
+
+    Raises:
+        LibraryError: it is being written just now, or was meanwhile.
+    """
+    with store.writing(folder):
+        if folder not in unreadable():
+            raise LibraryError("This library has been made anew meanwhile: look at it again.")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def budget() -> int:

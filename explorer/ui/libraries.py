@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import streamlit as st
 
@@ -20,6 +21,7 @@ from explorer.library import (
     check,
     common,
     delete,
+    discard,
     export,
     forget,
     installed,
@@ -27,6 +29,7 @@ from explorer.library import (
     plane,
     tally,
     unfinished,
+    unreadable,
 )
 from explorer.render.overlay import contact_sheet
 from explorer.ui.board import Board
@@ -97,6 +100,8 @@ def show(choice: Choice) -> None:
     with st.container():
         for begun in unfinished():
             _half_built(begun)
+        for folder in unreadable():
+            _broken(folder)
         report(board, choice, pictures=False, methods=False)
     line = status_line()
     with st.container():
@@ -120,6 +125,21 @@ def _half_built(begun: Unfinished) -> None:
             )
         )
         st.button("Give up", key=f"give up {begun.space} {begun.name}", on_click=_do, args=(forget, begun))
+
+
+def _broken(folder: Path) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"The index of a library cannot be read (folder {folder.name[:12]} …). Merge or import it again under its "
+            "name, or delete it."
+        )
+        st.button(
+            "Delete",
+            key=f"discard {folder.name}",
+            on_click=_do,
+            args=(discard, folder),
+            help="Removes all files of this library from the server.",
+        )
 
 
 def _do(deed: Callable[..., object], *arguments: object) -> None:
