@@ -6,6 +6,7 @@ import pytest
 from pages import control, drawn, link, open_page, settle
 
 from explorer import METHODS, Engine, Request, images
+from explorer.metrics import METRICS
 from explorer.ui.learn import wanted
 from explorer.ui.lessons import LESSONS
 
@@ -170,10 +171,11 @@ def test_contributions_add_up_on_the_page(visit):
 def test_fake_cam_is_unmasked(visit):
     app = visit(10)
     assert "Fake-CAM is best" in said(app)
-    for metric in ("average-gain", "adcc"):
+    for metric in ("average-gain", "adcc", "insertion", "deletion"):
         control_of(app, 10).set_value(metric)
         settle(app.run())
-        assert "Fake-CAM is not best" in said(app)
+        assert METRICS[metric].bad in said(app)
+        assert metric in ("insertion", "deletion") or "Fake-CAM is not best" in said(app)
 
 
 @pytest.mark.parametrize("number", [3, 4])

@@ -14,7 +14,9 @@ from explorer.ui.panels import Bar, Panel, bars, panels
 from explorer.ui.state import service, waiter
 from explorer.ui.view import segmented
 
-_METRICS: dict[str, Metric] = {name: find(name)() for name in ("average-drop", "average-gain", "adcc")}
+_METRICS: dict[str, Metric] = {
+    name: find(name)() for name in ("average-drop", "average-gain", "adcc", "insertion", "deletion")
+}
 
 
 def _fooled(scene: Scene) -> None:
@@ -26,7 +28,7 @@ def _fooled(scene: Scene) -> None:
             label="Measured by",
             format_func=lambda name: _METRICS[name].title,
             required=True,
-            help="Average drop: lower is better. Average gain and ADCC: higher is better.",
+            help="Average drop and deletion: lower is better. The others: higher is better.",
         )
     scene.photograph()
     jobs = [cell.job for cell in scene.row.cells]
@@ -44,13 +46,14 @@ def _fooled(scene: Scene) -> None:
     lead = max(values.values()) if metric.better == "higher" else min(values.values())
     best = [title for title, value in values.items() if abs(value - lead) <= TIE]
     with scene.numbers:
-        st.latex(_formula(name, measured[-1][1], scene.probability))
+        st.latex(_formula(metric, measured[-1][1], scene.probability))
         st.caption(_verdict(metric, best))
+        st.caption(f"{metric.good} {metric.bad}")
     st.markdown(f"**{metric.title}**, {metric.better} is better; the best is bold")
     bars(Bar(title, value, percent(value), title in best) for title, value in values.items())
     st.markdown("**What each map leaves of the picture**")
     panels([_masked(scene, one) for one, _ in measured])
-    st.markdown("**All three figures**")
+    st.markdown("**All figures**")
     heads = "".join(f" {one.title} ({'↓' if one.better == 'lower' else '↑'}) |" for one in _METRICS.values())
     rows = "".join(
         f"\n| {one.request.method.title} |" + "".join(f" {percent(figures.plain[key])} |" for key in _METRICS)
@@ -76,11 +79,10 @@ def _masked(scene: Scene, explanation: Explanation) -> Panel:
     return Panel(title, shown, alt, (f"complexity {percent(float(saliency.mean()))}",))
 
 
-def _formula(name: str, figures: Figures, whole: float) -> str:
+def _formula(metric: Metric, figures: Figures, whole: float) -> str:
     """The metric of Fake-CAM in numbers."""
-    value = figures.plain[name]
-    symbol = {"average-drop": "AD", "average-gain": "AG", "adcc": "ADCC"}[name]
-    return rf"\mathrm{{{symbol}}}_{{\text{{Fake-CAM}}}} = \mathbf{{{value:.3f}}},\quad p = {whole:.3f}"
+    value = figures.plain[metric.name]
+    return rf"\mathrm{{{metric.symbol}}}_{{\text{{Fake-CAM}}}} = \mathbf{{{value:.3f}}},\quad p = {whole:.3f}"
 
 
 def _verdict(metric: Metric, best: list[str]) -> str:
@@ -97,11 +99,13 @@ FOOLED = Lesson(
     "What metrics reward",
     "How good is a map? Average drop asks how much of the probability is lost under it. "
     "Fake-CAM shows everything but one pixel: nothing is lost, and nothing is explained. "
-    "Average gain asks what is won, and ADCC also asks for a small map, so they are not fooled.",
+    "Average gain asks what is won, and ADCC also asks for a small map, so they are not fooled. "
+    "Insertion and deletion ask in which order the pixels matter, whatever the values of the map.",
     r"\begin{gathered} \mathrm{AD} = \frac{\max(0, p - o)}{p} \\[1ex] "
     r"\mathrm{AG} = \frac{\max(0, o - p)}{1 - p} \end{gathered}",
     r"$p$: the probability on the picture; $o$: under the map. ADCC is the harmonic mean of coherency, "
-    r"$1 - \text{complexity}$ and $1 - \mathrm{AD}$.",
+    r"$1 - \text{complexity}$ and $1 - \mathrm{AD}$. Insertion and deletion: areas under the probability as pixels "
+    "come back or go, the highest of the map first.",
     "Change the metric: when does Fake-CAM win?",
     METHODS["fake-cam"].paper,
     _fooled,
