@@ -4,8 +4,9 @@
 
 Bare are the trunk of the layer as torch lays it out, and in the explorer's layout (channels last), and the whole
 network in that layout, which the probabilities need; in the same batches. The pictures are decoded beforehand on all
-sides, so their preparation (resize, crop, normalise) counts everywhere. The memory of the large library is measured in
-a process of its own.
+sides, so their preparation (resize, crop, normalise) counts everywhere. Each rule of selection is measured on the large
+library in a process of its own: its first call, the next ones for other classes, and the memory that the library has
+then added.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,7 +30,18 @@ from torch import Tensor
 from explorer.backbones import Cut, load
 from explorer.compute import keep_freed_memory
 from explorer.images import Picture
-from explorer.library import Library, Recipe, Source, Subject, build, installed, open_library, select, store
+from explorer.library import (
+    RULES,
+    Recipe,
+    Rule,
+    Source,
+    Subject,
+    build,
+    installed,
+    open_library,
+    select,
+    store,
+)
 from explorer.library.shard import Shard, write
 
 _ROUNDS = 3
@@ -39,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--records", type=int, default=10_000)
-    parser.add_argument("--backbones", nargs="+", default=["efficientnet_lite0", "squeezenet1_1"])
+    parser.add_argument("--backbones", nargs="*", default=["efficientnet_lite0", "squeezenet1_1"])
     arguments = parser.parse_args()
     for name in arguments.backbones:
         _build(load(name).cut(), arguments.pictures)
@@ -94,35 +107,34 @@ def _open(cut: Cut, count: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["EXPLORER_HOME"] = home
         _generate(cut, count)
-        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
-            grown = fresh.submit(_grown, cut.backbone.name).result()
         opened = _seconds(lambda: open_library(cut, "large"))
-        library, subject = open_library(cut, "large"), _subject(cut)
-        _references(library, 1, subject)
-        times = [_seconds(partial(_references, library, target, subject)) for target in range(2, 12)]
         size = installed()[0].bytes / 1e9
-        print(
-            f"{count} records ({size:.1f} GB) open in {opened * 1000:.0f} ms, select 30 and read them in "
-            f"{statistics.median(times) * 1000:.0f} ms and add {grown / 2**20:.0f} MB of memory"
-        )
+        print(f"{count} records ({size:.1f} GB) open in {opened * 1000:.0f} ms")
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+            for rule, (first, next_ones, reading, grown) in zip(
+                RULES, fresh.map(_select, RULES, repeat(cut.backbone.name)), strict=True
+            ):
+                print(
+                    f"{rule}: selects 30 in {next_ones * 1000:.1f} ms, at first in {first * 1000:.0f} ms, reads "
+                    f"them in {reading * 1000:.1f} ms and adds {grown / 2**20:.0f} MB of memory"
+                )
 
 
-def _grown(backbone: str) -> int:
-    """Bytes that the large library adds, beside the references in use."""
+def _select(rule: Rule, backbone: str) -> tuple[float, float, float, int]:
+    """Seconds of the first selection, of the next ones and of reading 30 references, and the bytes that remain."""
     cut = load(backbone).cut()
-    subject = _subject(cut)
+    subject = Subject("none", torch.zeros(32, dtype=torch.uint8), torch.rand(cut.layer.channels))
     before = _resident()
     library = open_library(cut, "large")
-    chosen = [_references(library, target, subject) for target in range(1, 8)]
-    return _resident() - before - sum(references.nbytes for references in chosen)
 
+    def chosen(target: int) -> Tensor:
+        return select(library, target, rule=rule, subject=subject).indices[:30]
 
-def _subject(cut: Cut) -> Subject:
-    return Subject("none", torch.zeros(32, dtype=torch.uint8), torch.rand(cut.layer.channels))
-
-
-def _references(library: Library, target: int, subject: Subject) -> torch.Tensor:
-    return library.activations(select(library, target, subject=subject).indices[:30])
+    first = _seconds(partial(chosen, 1))
+    targets = range(2, 12)
+    times = [_seconds(partial(chosen, target)) for target in targets]
+    reading = [_seconds(partial(library.activations, chosen(target))) for target in targets]
+    return first, statistics.median(times), statistics.median(reading), _resident() - before
 
 
 def _resident() -> int:

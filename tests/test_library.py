@@ -1,6 +1,7 @@
 """Libraries on disk: made, found again, mended or refused; their records and the references chosen of them."""
 
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -234,6 +235,13 @@ def test_building_again_mends_what_is_damaged_alone(home, toy, folder, damage):
     assert mended.info == whole.info
     for one, other in zip(read_all(mended), expected, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_shard_that_is_cut_short_after_opening_is_refused(home, toy, folder):
+    library = mine(toy, folder)
+    os.truncate(the(home, "shard-*.safetensors"), 100)
+    with pytest.raises(LibraryError, match="missing or damaged: build the library again"):
+        library.thumbnail(len(library) - 1)
 
 
 @pytest.mark.parametrize(

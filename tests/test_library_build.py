@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from test_library import EIGHT, building, but, hand_made, toy_backbone
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from explorer import library as libraries
 from explorer.dataset import Entry, open_dataset
@@ -52,6 +53,7 @@ from explorer.library import (
     unreadable,
 )
 from explorer.library import shard as shards
+from explorer.library.cluster import clusters
 from explorer.library.store import parse_index
 
 RECIPE = Recipe("mine", "folder")
@@ -694,6 +696,18 @@ def library():
     return hand_made(chances, labels, activations=activations)
 
 
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor that is made meanwhile."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and not made._is_view():
+            self.bytes = max(self.bytes, made.nbytes)
+        return made
+
+
 class TestRules:
     """The selection rules, against loops over records of given numbers."""
 
@@ -756,6 +770,42 @@ class TestRules:
         assert sorted(found) == list(range(120))
         assert {row % 30 for row in found[:30]} == set(range(30))
         assert sorted(found[:30]) == list(range(30))
+
+    def test_clusters_are_those_of_heaps(self):
+        """Far heaps of different sizes, against their means in numpy."""
+        generator = np.random.default_rng(4)
+        heap = generator.integers(0, 7, 400)
+        activations = np.eye(12)[heap] + generator.normal(scale=0.05, size=(400, 12))
+        library = hand_made(
+            np.ones((400, 1)),
+            np.zeros(400, int),
+            activations=torch.from_numpy(activations)[:, :, None, None].half(),
+        )
+        labels, distances = (found.numpy() for found in clusters(library, 7, 5))
+        means = library.means.double().numpy()
+        directions = means / np.linalg.norm(means, axis=1)[:, None]
+        assert len(set(zip(heap, labels, strict=True))) == len(set(labels)) == 7
+        for one in range(7):
+            members = directions[heap == one]
+            expected = ((members - members.mean(0)) ** 2).sum(1)
+            assert distances[heap == one] == pytest.approx(expected, abs=1e-12)
+
+    def test_of_fewer_different_records_than_clusters(self):
+        same = hand_made(np.ones((9, 1)), np.zeros(9, int), activations=torch.ones(9, 4, 1, 1).half())
+        labels, distances = clusters(same, 5, 0)
+        assert labels.tolist() == [0] * 9
+        assert distances.tolist() == pytest.approx([0] * 9, abs=1e-12)
+
+    @pytest.mark.parametrize("rule", libraries.RULES)
+    def test_no_rule_makes_another_copy_of_the_means(self, rule):
+        """Nor in another precision: a large library is to stay small in memory."""
+        chances = np.tile(np.float32([1e-6, 0.9]), (2000, 1))
+        activations = torch.rand(2000, 400, 1, 1, generator=torch.Generator().manual_seed(0)).half()
+        library = hand_made(chances, np.ones(2000, int), activations=activations)
+        subject, held = replace(but("none"), means=torch.ones(400)), library.means.nbytes
+        with Largest() as largest:
+            select(library, 0, rule=rule, subject=subject)
+        assert 0 < largest.bytes < held
 
     def test_near_duplicates_are_no_references(self, home, toy, tmp_path):
         picture = sample("chelsea").image

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from explorer.backbones import Preprocessing
+from explorer.library.cluster import clusters, products
 from explorer.library.shard import marks, thumbnails
 from explorer.library.store import Library
 
@@ -105,13 +105,16 @@ def select(
     if rule == "lowest" or fallback:
         return Selection(lowest, qualified, fallback)
     if rule in ("nearest", "farthest"):
-        alike = torch.zeros(len(library)) if subject is None else _likeness(library.means, subject.means)
+        alike = torch.zeros(len(library))
+        if subject is not None:  # times the length of the subject, which orders nothing
+            alike = products(library, subject.means.float()[None])[:, 0]
         return Selection(_ordered(other, -alike if rule == "nearest" else alike), qualified, False)
     generator = torch.Generator().manual_seed(seed)
     if rule == "confident":
         first = _ordered(right, -library.confidence)
     elif rule == "medoids":
-        first = _ordered(qualifies, _by_cluster(library, seed))
+        inward = _by_cluster(torch.ones_like(qualifies), *_clusters(library, seed))
+        first = inward[qualifies[inward]]
     else:
         drawn = qualifies.nonzero()[:, 0]
         first = drawn[torch.randperm(len(drawn), generator=generator)]
@@ -128,9 +131,15 @@ def _ordered(chosen: Tensor, key: Tensor) -> Tensor:
     return ascending[chosen[ascending]]
 
 
-def _likeness(means: Tensor, subject: Tensor) -> Tensor:
-    """(n,), the cosine of each row and the subject."""
-    return torch.nn.functional.cosine_similarity(means.float(), subject.float()[None], dim=1)
+def _by_cluster(chosen: Tensor, labels: Tensor, distances: Tensor) -> Tensor:
+    """The chosen records (n,) bool: of each cluster the one nearest to the middle, then of each the second, ...; those
+    of the largest cluster first. Clusters are given by the ``labels`` (n,) of the records, and their ``distances``
+    (n,) from the middle."""
+    inward = _ordered(chosen, distances)
+    own = labels[inward]
+    turn = torch.tensor(turns(own.tolist()))
+    sizes = labels.bincount()[own]
+    return inward[(turn * (len(labels) + 1) - sizes).argsort(stable=True)]
 
 
 def turns(keys: Iterable[Hashable]) -> list[int]:
@@ -144,17 +153,6 @@ def turns(keys: Iterable[Hashable]) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _by_cluster(library: Library, seed: int) -> Tensor:
-    """A key (n,) that puts the record nearest to the middle of each cluster first, then the second of each, ...;
-    of equal rank that of the largest cluster. Clusters are those of k-means of the mean activations."""
-    from sklearn.cluster import KMeans  # takes a second, and threads of its own
-
-    points = torch.nn.functional.normalize(library.means.float(), dim=1).numpy()
-    found = KMeans(min(_WANTED, len(points)), n_init=1, random_state=seed).fit(points)
-    distances = np.linalg.norm(points - found.cluster_centers_[found.labels_], axis=1)
-    order = torch.from_numpy(distances).argsort(stable=True)
-    labels = torch.from_numpy(found.labels_.astype(np.int64))
-    rank = torch.empty_like(order)
-    rank[order] = torch.tensor(turns(labels[order].tolist()))
-    sizes = labels.bincount(minlength=_WANTED)
-    return rank.double() + 0.5 - sizes[labels].double() / (2 * len(points) + 1)
+def _clusters(library: Library, seed: int) -> tuple[Tensor, Tensor]:
+    """As ``clusters``, made once for the selections of all classes."""
+    return clusters(library, min(_WANTED, len(library)), seed)

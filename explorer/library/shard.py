@@ -247,8 +247,10 @@ class Stored:
         try:
             with self._lock, nullcontext(self._file) if self._file else self._path.open("rb") as file:
                 file.seek(self._start + first)
-                data = bytearray(file.read(length))
-        except OSError as error:
+                data = bytearray(length)
+                if file.readinto(data) < length:
+                    raise EOFError
+        except (OSError, EOFError) as error:
             raise self._missing() from error
         return torch.frombuffer(data, dtype=_TYPES[kind])
 

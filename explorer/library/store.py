@@ -42,6 +42,7 @@ _PATIENCE = 0.5  # seconds
 _ATTEMPTS = 3  # to open a library that may be replaced meanwhile
 _FILE = re.compile(r"(records|classes|means|shard)-[0-9a-f]{32}\.safetensors")
 _TABLES = ("records", "classes", "means")
+_BLOCK = 128  # records whose means are computed with at a time
 _HELD = 64  # files of a library that are held open, for a process may open few
 _LONGEST, _MOST = 200, 2**44
 
@@ -161,6 +162,11 @@ class Library:
         """
         return self._means()
 
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(n,) float64, the Euclidean norm of each of the means, or next to nothing where that is zero."""
+        return torch.cat([block.double().norm(dim=1) for block in blocks(self.means)]).clamp(min=1e-12)
+
     def _rows(self, shards: Sequence[Rows], indices: Tensor) -> list[Tensor]:
         return [shards[shard][row] for shard, row in self._places[indices].tolist()]
 
@@ -169,6 +175,11 @@ class Library:
             f"The library {self.info.name!r} is damaged: {file} does not hold what was written. Build it again, which "
             "mends the damaged files alone."
         )
+
+
+def blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    """The rows of a tensor, some at a time: in another precision all at once would be several times the library."""
+    return rows.split(_BLOCK)
 
 
 def in_memory(cut: Cut, name: str, source: str, fingerprint: str, shard: Shard) -> Library:
