@@ -771,6 +771,44 @@ class TestRules:
         assert {row % 30 for row in found[:30]} == set(range(30))
         assert sorted(found[:30]) == list(range(30))
 
+    def test_where_a_middle_does_not_qualify_the_next_of_its_cluster_does(self):
+        """Thirty far heaps of 4 to 8 records: of each of them the qualified record that is nearest to its mean, the
+        largest heaps first, then the second nearest."""
+        generator = np.random.default_rng(6)
+        heap = generator.permutation(np.repeat(np.arange(30), 4 + np.arange(30) // 6))
+        count = len(heap)
+        activations = 5 * np.eye(30)[heap] + generator.normal(scale=0.05, size=(count, 30))
+        chances = np.tile(np.float32([1e-6, 0.9]), (count, 1))
+        library = hand_made(
+            chances, np.ones(count, int), activations=torch.from_numpy(activations)[:, :, None, None].half()
+        )
+        means = library.means.double().numpy()
+        directions = means / np.linalg.norm(means, axis=1)[:, None]
+        middles = np.stack([directions[heap == one].mean(0) for one in range(30)])
+        distances = ((directions - middles[heap]) ** 2).sum(1)
+        nearest = [min(np.flatnonzero(heap == one), key=lambda row: distances[row]) for one in range(30)]
+        chances[nearest[::2], 0] = 0.05
+        library = replace(library, _classes=torch.from_numpy(chances).T)
+
+        found = select(library, 0, rule="medoids", seed=1)
+        assert found.qualified == count - 15
+        inward = [
+            [row for row in np.argsort(distances) if heap[row] == one and row not in nearest[::2]]
+            for one in range(30)
+        ]
+        first, second = found.indices[:30].tolist(), found.indices[30:60].tolist()
+        assert sorted(first) == sorted(rows[0] for rows in inward)
+        assert sorted(second) == sorted(rows[1] for rows in inward)
+        sizes = np.bincount(heap)[heap[first]]
+        assert sizes.tolist() == sorted(sizes, reverse=True)
+
+    def test_clusters_follow_the_seed_alone(self, library):
+        draws = [select(library, 0, rule="medoids", seed=seed).indices.tolist() for seed in range(4)]
+        torch.manual_seed(123)
+        again = replace(library)
+        assert [select(again, 0, rule="medoids", seed=seed).indices.tolist() for seed in range(4)] == draws
+        assert len({frozenset(draw[:30]) for draw in draws}) == 4
+
     def test_clusters_are_those_of_heaps(self):
         """Far heaps of different sizes, against their means in numpy."""
         generator = np.random.default_rng(4)

@@ -22,7 +22,7 @@ RULES: dict[Rule, str] = {
     "stratified": "As random, but one picture of each class in turn",
     "nearest": "Pictures of other classes, the most alike to the network first",
     "farthest": "Pictures of other classes, the least alike to the network first",
-    "medoids": "As random, but the middle of each of 30 clusters of the library first",
+    "medoids": "As random, but the one nearest to the middle of each of 30 clusters of the library first",
 }
 CONFIDENT = 0.8
 _WANTED = 30
@@ -113,8 +113,7 @@ def select(
     if rule == "confident":
         first = _ordered(right, -library.confidence)
     elif rule == "medoids":
-        inward = _by_cluster(torch.ones_like(qualifies), *_clusters(library, seed))
-        first = inward[qualifies[inward]]
+        first = _by_cluster(qualifies, *_clusters(library, seed))
     else:
         drawn = qualifies.nonzero()[:, 0]
         first = drawn[torch.randperm(len(drawn), generator=generator)]
