@@ -558,7 +558,9 @@ def test_references_are_those_of_a_loop(target, exclude):
     assert sorted(drawn) == qualify
     assert drawn != qualify
     assert rest == [row for row in lowest if row not in qualify]
-    assert ordered.indices.tolist() == lowest
+    wrong = [row for row in lowest if library.predicted[row] != library.labels[row]]
+    assert 0 < len(wrong) < len(lowest) - 30
+    assert ordered.indices.tolist() == [row for row in lowest if row not in wrong] + wrong
     assert target not in library.labels[by_chance.indices]
     assert exclude not in {library.digests[row] for row in by_chance.indices.tolist()}
 

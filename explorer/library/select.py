@@ -17,8 +17,8 @@ from explorer.library.store import Library
 Rule = Literal["random", "lowest", "confident", "stratified", "nearest", "farthest", "medoids"]
 RULES: dict[Rule, str] = {
     "random": "Confident pictures of other classes that the target is unlikely on, in seeded random order",
-    "lowest": "Pictures of other classes, the lowest target probability first",
-    "confident": "Pictures of other classes that are recognised rightly, the most confident first",
+    "lowest": "Pictures of other classes that are recognised rightly, the lowest target probability first",
+    "confident": "Confident pictures of other classes that are recognised rightly, the most confident first",
     "stratified": "As random, but one picture of each class in turn",
     "nearest": "Pictures of other classes, the most alike to the network first",
     "farthest": "Pictures of other classes, the least alike to the network first",
@@ -58,7 +58,8 @@ class Selection:
     Args:
         indices: (n,) into the library.
         qualified: how many meet the conditions of the random rule.
-        fallback: a rule was asked for that draws from those, but fewer than 30 qualify, so the lowest stand in.
+        fallback: a rule was asked for that draws from those, but fewer than 30 qualify, so those of the lowest target
+            probability stand in, recognised rightly or not.
     """
 
     indices: Tensor
@@ -79,9 +80,10 @@ def select(
 
     The conditions of the random rule are those of the predecessor of Libra-CAM (recognised rightly, with a
     probability of at least 0.8, and at most ``limit`` for the target), from which it draws without replacement, as the
-    stratified and the medoids rule do in their way; what does not qualify follows, the lowest target probability
-    first. The lowest rule is that of the successor Contrast-CAT (UAI 2025). Likeness is the cosine of the mean
-    activations.
+    stratified and the medoids rule do in their way. The lowest rule is that of the successor Contrast-CAT (UAI 2025):
+    those that are recognised rightly, by the target probability. What a rule does not take follows, the lowest target
+    probability first. A record without a label of its own counts as recognised rightly. Likeness is the cosine of the
+    mean activations.
 
     Args:
         seed: of the random, stratified and medoids rules.
@@ -95,14 +97,14 @@ def select(
         if library.marks is not None:
             other &= _BITS[(library.marks ^ subject.mark).long()].sum(1) > _SAME
     chances = library.chances(target)
-    right = other & (library.predicted == library.labels) & (library.confidence >= CONFIDENT)
-    qualifies = right & (chances <= limit)
+    right = other & (library.predicted == library.labels)
+    confident = right & (library.confidence >= CONFIDENT)
+    qualifies = confident & (chances <= limit)
     qualified = int(qualifies.sum())
-    ascending = chances.argsort(stable=True)
-    lowest = ascending[other[ascending]]
+    lowest = _ordered(other, chances)
     draws = rule in ("random", "stratified", "medoids")
     fallback = draws and qualified < _WANTED
-    if rule == "lowest" or fallback:
+    if fallback:
         return Selection(lowest, qualified, fallback)
     if rule in ("nearest", "farthest"):
         alike = torch.zeros(len(library))
@@ -110,8 +112,10 @@ def select(
             alike = products(library, subject.means.float()[None])[:, 0]
         return Selection(_ordered(other, -alike if rule == "nearest" else alike), qualified, False)
     generator = torch.Generator().manual_seed(seed)
-    if rule == "confident":
-        first = _ordered(right, -library.confidence)
+    if rule == "lowest":
+        first = lowest[right[lowest]]
+    elif rule == "confident":
+        first = _ordered(confident, -library.confidence)
     elif rule == "medoids":
         first = _by_cluster(qualifies, *_clusters(library, seed))
     else:
