@@ -25,6 +25,7 @@ from safetensors.torch import save
 from test_library import EIGHT, building, but, hand_made, toy_backbone
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from explorer import METRICS, Engine, Request
 from explorer import library as libraries
 from explorer.dataset import Entry, open_dataset
 from explorer.images import load, sample
@@ -55,6 +56,7 @@ from explorer.library import (
 from explorer.library import shard as shards
 from explorer.library.cluster import clusters
 from explorer.library.store import parse_index
+from explorer.methods.libra import LibraCAM
 
 RECIPE = Recipe("mine", "folder")
 
@@ -502,6 +504,32 @@ def test_merged_of_parts_in_any_order_it_is_the_same(home, toy, photos, count):
     for part in parts:
         delete(part)
     check(merged)
+
+
+def engine_of(cut):
+    engine = Engine("cpu")
+    engine.add(cut.backbone)
+    return engine
+
+
+def test_references_are_read_where_they_are_used_and_never_when_damaged(home, toy, photos, monkeypatch):
+    """A map whose references are measured needs their activations no more, a map of another picture does."""
+    monkeypatch.setattr(store, "_HELD", 0)  # so that nothing is read ahead
+    build([toy], RECIPE, sources_of(toy, photos))
+    engine, picture = engine_of(toy), sample("rocket")
+    request = Request("toy", method=LibraCAM(size=40), target=0, library="mine")
+    before = engine.explain(picture, request)
+    for path in home.rglob("shard-*.safetensors"):
+        data = path.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        path.write_bytes(data[:start] + bytes(byte ^ 1 for byte in data[start:]))
+    again = engine.explain(picture, request)
+    assert torch.equal(again.attribution.saliency, before.attribution.saliency)
+    engine.figures(picture, [request], [METRICS["complexity"]()])
+    with pytest.raises(LibraryError, match="does not hold what was written"):
+        engine.figures(picture, [request], [METRICS["coherency"]()])
+    with pytest.raises(LibraryError, match="does not hold what was written"):
+        engine.explain(sample("coffee"), request)
 
 
 def test_only_what_belongs_together_is_merged(home, toy, photos):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -558,18 +558,24 @@ class Engine:
         progress.begin(method.title, method.passes(cut.layer) - 1)
         attribution: Attribution
         references: ReferencesUsed | None = None
-        activations: Tensor | None = None
+        stored: tuple[Library, Tensor] | None = None
         attribute: Callable[..., Attribution] = method
         reused = 0
+
+        @cache
+        def activations() -> Tensor | None:
+            """Of the references, read at the first use: evidence that is measured needs them no more."""
+            return stored and stored[0].activations(stored[1])
+
         if isinstance(method, LibraCAM):
             attribution, references, reused = self._libra(picture, request, probe, target, progress)
-            activations = references.library.activations(references.indices)
+            stored = references.library, references.indices
             attribute = partial(method, pinned=references.pinned)
         else:
             if method.needs_references():
                 library, selection, _ = self._select(picture, request, probe, target, progress)
-                activations = library.activations(selection.indices)
-            attribution = method(probe, target, activations)
+                stored = library, selection.indices
+            attribution = method(probe, target, activations())
         if (note := method.coincides(cut)) is not None:
             attribution = replace(attribution, notes=(*attribution.notes, note))
 
@@ -579,7 +585,7 @@ class Engine:
             if other.cut.fingerprint != cut.fingerprint and method.needs_references():
                 made = self._on_the_fly(picture, other.cut, progress)
                 return method(other, target, made.activations(torch.arange(len(made)))).saliency
-            return attribute(other, target, activations).saliency
+            return attribute(other, target, activations()).saliency
 
         return _Made(probe, target, attribution, explain, references, reused, before)
 
