@@ -14,7 +14,9 @@ import time
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -510,6 +512,32 @@ def engine_of(cut):
     engine = Engine("cpu")
     engine.add(cut.backbone)
     return engine
+
+
+def test_maps_are_the_same_from_any_number_of_shards_in_any_order(home, toy, photos, monkeypatch):
+    """To the bit. Each library has an engine of its own, for one remembers what it has measured of equal ones."""
+    monkeypatch.setattr(building, "SHARD", 200)
+    monkeypatch.setattr(import_module("explorer.library.select"), "CONFIDENT", 0)  # so that there are draws
+    engines = {}
+    for count in (1, 2, 8):
+        parts = parts_of(toy, photos, count)
+        Random(count).shuffle(parts)
+        info = merge(parts, Recipe(f"of {count}", "merged"))
+        assert len(info.shards) == count
+        engines[info.name] = engine_of(toy)
+    picture = sample("rocket")
+    request = Request("toy", method=LibraCAM(size=40), target=0, seed=5, limit=1)
+    for rule in libraries.RULES:
+        whole, *others = (
+            engine.explain(picture, replace(request, library=name, rule=rule))
+            for name, engine in engines.items()
+        )
+        assert len(whole.references.gains.unique()) == 40
+        assert not whole.references.fallback
+        for other in others:
+            assert torch.equal(other.attribution.saliency, whole.attribution.saliency)
+            assert torch.equal(other.references.gains, whole.references.gains)
+            assert other.calibration == whole.calibration
 
 
 def test_references_are_read_where_they_are_used_and_never_when_damaged(home, toy, photos, monkeypatch):
