@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skimage
 import torch
-from pages import chart, drawn, link, open_page, settle
+from pages import chart, control, drawn, link, open_page, settle
 from PIL import Image
 
 from explorer import Request, images
@@ -55,6 +55,29 @@ def test_the_page_shows_the_numbers_of_the_engine(visit):
     assert np.frombuffer(base64.b64decode(data["values"]), np.uint8).tolist() == expected.ravel().tolist()
     [curve, _] = chart(app)["data"]
     assert curve["y"] == pytest.approx(list(explanation.calibration.probabilities), abs=1e-5)
+
+
+SIZE = "libra-cam.size"
+
+
+@pytest.mark.parametrize("page", ["compare", "lab"])
+def test_a_large_library_has_a_slider_from_one_to_all(monkeypatch, page):
+    """With steps that grow with the size, and whatever other size a link asks for."""
+    monkeypatch.setattr("explorer.ui.sidebar._BUILT_IN_SIZE", 12_345)
+    monkeypatch.setattr("explorer.ui.sidebar.installed", list)
+    asked = {"methods": "libra-cam", "samples": "chelsea" if page == "lab" else "", SIZE: "7"}
+    app = open_page(page, **{key.replace(".", "__"): value for key, value in asked.items()})
+    size = control(app, "select_slider", SIZE)
+    steps = ["1", "2", "3", "5", "7", "10", "20", "30", "50", "100", "200", "300", "500", "1,000", "2,000"]
+    assert size.options == [*steps, "3,000", "5,000", "10,000", "all"]
+    assert size.value == 7
+    for chosen in (20, 12_345):
+        control(app, "select_slider", SIZE).set_value(chosen)
+        app = settle(app.run())
+        assert link(app)[SIZE] == str(chosen)
+        assert "7" in control(app, "select_slider", SIZE).options
+    again = control(open_page(page, **link(app)), "select_slider", SIZE)
+    assert (again.value, again.options[-1]) == (12_345, "all")
 
 
 def test_controls_appear_in_the_link_and_the_link_restores_them(visit):

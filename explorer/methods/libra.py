@@ -102,7 +102,7 @@ class LibraCAM(Method):
 
     size: int = option(
         30,
-        "References used, from the first of the selection.",
+        "References used, from the first of the selection; all of them where it has fewer.",
         label="library size",
         source="released code",
         low=1,

@@ -396,7 +396,7 @@ def _configured(
 
     Args:
         quality: decides what they start from.
-        limits: for an option, a maximum that is lower than the declared one.
+        limits: for an option, what there is of it, where that is less than the declared maximum.
         elsewhere: as in ``controls``.
     """
     values = {}
@@ -427,9 +427,29 @@ def _configured(
         if value > high or drawn.get(key, here) != here:
             turn(key, min(value, high))
         drawn[key] = here
-        widget = st.slider if high - low <= _LONGEST_SLIDER else st.number_input
-        draw = partial(bound, widget, key, default, parse(low, high), min_value=low, max_value=high, **common)
+        if high - low <= _LONGEST_SLIDER:
+            draw = partial(bound, st.slider, min_value=low, max_value=high)
+        elif item.name in limits:
+            draw = partial(bound, st.select_slider, options=_steps(key, low, high), format_func=_or_all(high))
+        else:
+            draw = partial(bound, st.number_input, min_value=low, max_value=high)
+        draw = partial(draw, key=key, default=default, parse=parse(low, high), **common)
         if away:
             others[key] = draw
         values[item.name] = known(key, default, parse(low, high)) if away else draw()
     return method(**values), others
+
+
+def _steps(key: str, low: int, high: int) -> list[int]:
+    """The positions of a long slider: low, high, and about four to a power of ten between them.
+
+    With them stand all that anything but the slider has set in this session, as a link does.
+    """
+    places: set[int] = st.session_state.setdefault(f"places {key}", set())
+    places.add(view().values[key])
+    even = {first * 10**power for power in range(len(str(high))) for first in (1, 2, 3, 5)}
+    return sorted({low, high} | {step for step in even | places if low < step < high})
+
+
+def _or_all(high: int) -> Callable[[int], str]:
+    return lambda step: "all" if step == high else f"{step:,}"
