@@ -13,7 +13,7 @@ from PIL import Image
 from explorer import METRICS, Request, images
 from explorer.calibration import FINE_LEVELS, PAPER_LEVELS
 from explorer.compute import Convergence, Engine, Linearity, all_references
-from explorer.convergence import Spread
+from explorer.convergence import ENOUGH, Spread
 from explorer.library import Recipe, build, textures
 from explorer.methods.libra import LibraCAM
 from explorer.ui import preferences, references
@@ -197,6 +197,21 @@ def test_the_growing_library_is_that_of_the_engine(visit, engine):
         assert mean["y"] == pytest.approx([np.mean(values) for values in spread.values], abs=1e-4)
         assert low["y"] == pytest.approx([min(values) for values in spread.values], abs=1e-4)
         assert high["y"] == pytest.approx([max(values) for values in spread.values], abs=1e-4)
+        lines = chart(app, position)["layout"].get("shapes", [])
+        assert [line["y0"] for line in lines if "xref" in line] == [ENOUGH] * (position == 0)
+
+
+def test_the_size_that_is_enough_is_marked_if_there_is_one(visit, monkeypatch):
+    for size, sentence in ((5, "5 of 19 references are enough"), (19, "19 references are not enough")):
+        monkeypatch.setattr("explorer.ui.growth.enough", lambda change, size=size: size)
+        app = visit("size")
+        assert sentence in said(app)
+        for position in range(3):
+            layout = chart(app, position)["layout"]
+            lines = [(line["x0"], line["x1"]) for line in layout.get("shapes", []) if "xref" not in line]
+            assert lines == [(5, 5)] * (size < 19)
+            names = [(name["text"], name["x"]) for name in layout.get("annotations", [])]
+            assert names == [("enough", pytest.approx(np.log10(5)))] * (size < 19)
 
 
 def test_the_verdict_names_the_size_that_is_enough():

@@ -1,5 +1,6 @@
 """Plotly figures of the references of a Libra-CAM map, as plain dictionaries."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,14 +45,7 @@ def gains_chart(
             "yaxis": {**AXIS, "title": {"text": "References"}},
             "shapes": [_line(value) for _, value in marks],
             "annotations": [
-                {
-                    "x": value,
-                    "y": 1 + 0.11 * place,
-                    "yref": "paper",
-                    "yanchor": "bottom",
-                    "text": f"{name} {value:.3f}",
-                    "showarrow": False,
-                }
+                _name(f"{name} {value:.3f}", value, 1 + 0.11 * place)
                 for place, (name, value) in enumerate(marks)
             ],
             "height": 320,
@@ -113,7 +107,7 @@ def growth_chart(
     the highest.
 
     Args:
-        mark: a size that is marked; level: a value that is marked.
+        mark: a size that is marked as enough; level: a value that is marked.
     """
     sizes = list(spread.sizes)
     band = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
@@ -145,8 +139,10 @@ def growth_chart(
         ],
         "layout": {
             **LAYOUT,
+            "margin": {**LAYOUT["margin"], "t": 24},
             "showlegend": False,
             "shapes": shapes,
+            "annotations": [] if mark is None else [_name("enough", math.log10(mark))],
             "xaxis": {
                 **AXIS,
                 "type": "log",
@@ -163,3 +159,8 @@ def growth_chart(
 def _line(x: float) -> dict[str, Any]:
     style = {"color": PALETTE[4], "width": 1.5, "dash": "dash"}
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": style}
+
+
+def _name(text: str, x: float, y: float = 1.0) -> dict[str, Any]:
+    """What a line is called, above it; Plotly takes the place on a logarithmic axis as an exponent of 10."""
+    return {"x": x, "y": y, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False}

@@ -26,9 +26,10 @@ def growth(board: Board, row: Row, explanation: Explanation) -> None:
     for title, study in _STUDIES.items():
         job = board.watch(service().study(row.picture, request, study, waiter(), priority=BACKGROUND))
         spreads[title] = job.result
-    change = spreads["Map change"]
+    change, mark = spreads["Map change"], None
     if change is not None:
         st.markdown(f"**{verdict(change)}**")
+        mark = size if (size := enough(change)) < change.sizes[-1] else None
     st.caption(
         f"Enough is the smallest of these sizes from which on the map changes by less than {ENOUGH:g} on average. The "
         "change is 1 less the correlation with the map of the whole library: 0 for the same map, 1 for an unrelated "
@@ -43,12 +44,7 @@ def growth(board: Board, row: Row, explanation: Explanation) -> None:
                 continue
             first = title == "Map change"
             st.plotly_chart(
-                growth_chart(
-                    spread,
-                    title,
-                    enough(change) if change is not None else None,
-                    level=ENOUGH if first else None,
-                ),
+                growth_chart(spread, title, mark, level=ENOUGH if first else None),
                 key=f"growth {title} {row.picture.digest}",
                 config=CHART,
                 alt=f"{title} against the number of references, mean and band over several orders",
