@@ -298,6 +298,53 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path, toy, photos, monkeypa
         build([toy], RECIPE, sources_of(toy, photos))
 
 
+@contextmanager
+def closed(folder):
+    """Nothing can be made in a folder nor in those below it, not even by root, who becomes another meanwhile."""
+    below, root = [folder, *(path for path in folder.rglob("*") if path.is_dir())], not os.geteuid()
+    for path in below:
+        path.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for path in below:
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_read_only_folder_is_told_and_the_build_goes_on_when_it_is_open(toy, tmp_path, monkeypatch, begun):
+    monkeypatch.chdir(tmp_path)  # the folders above it may be closed to whom root becomes
+    home = Path("home")
+    home.mkdir()
+    monkeypatch.setenv("EXPLORER_HOME", "home")
+    sources, visited = textures(200), []
+
+    def stop(done, total, written):
+        if done > 150:
+            raise RuntimeError("stopped")
+
+    def count(done, total, written):
+        visited.append(done)
+
+    if begun:
+        with pytest.raises(RuntimeError, match="stopped"):
+            build([toy], RECIPE, sources, stop)
+    before = content(home)
+    with (
+        closed(home),
+        pytest.raises(LibraryError, match=r"cannot be written to home .*denied.*EXPLORER_HOME"),
+    ):
+        build([toy], RECIPE, sources)
+    assert content(home) == before
+    [info] = build([toy], RECIPE, sources, count)
+    check(info)
+    assert (info.records, visited[0]) == (200, 128 if begun else 0)
+
+
 def test_two_builders_and_a_reader_at_once(home, toy, photos, tmp_path):
     """A former library serves until the new one is whole, and both builders end with that one."""
     former = from_entries([Entry("a", photos / "000.png"), Entry("b", photos / "001.png")])
