@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import threading
 import zipfile
 from pathlib import Path
@@ -192,9 +193,18 @@ def test_from_a_zip_file_to_another_name_and_back(visit):
     expect(table.get_by_role("row").filter(has_text="photos")).to_contain_text("efficientnet_lite0")
     expect(page.locator("svg[role=application] circle")).to_have_count(4)
     chart = page.get_by_role("application", name="Plane of the library photos")
+    told = page.locator("figcaption")
+    expect(told.locator("div")).to_have_css("background-image", "none")
+    place = chart.locator("circle").nth(2).get_attribute("cx")
+    chart.locator("circle").nth(2).hover()
+    expect(chart.locator("circle.at")).to_have_attribute("cx", place)
+    expect(told.locator("div")).to_have_css("background-image", re.compile("image/jpeg"))
+    expect(told).to_contain_text(".jpg")
+    said = told.inner_text()
     chart.focus()
     chart.press("ArrowRight")
-    expect(page.locator("figcaption")).to_contain_text(".jpg")
+    expect(told).not_to_have_text(said)
+    expect(told).to_contain_text(".jpg")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     file = Path(download.value.path()).read_bytes()
