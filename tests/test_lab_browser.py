@@ -6,6 +6,7 @@ from browser import DRAWN, idle
 from playwright.sync_api import expect
 
 PATH = "/lab?methods=libra-cam&metrics=average-gain&library=on-the-fly&libra-cam.size=12"
+CURVE = "chart => Array.from(chart.data[0].y)"
 
 
 def measured(page):
@@ -25,6 +26,10 @@ def test_the_size_slider_changes_map_figures_and_curve(visit):
     measured(page)
     slider = page.get_by_test_id("stMain").get_by_role("slider", name="Libra-CAM: library size")
     expect(slider).to_have_value("12")
+    figure = page.locator(".cam-strip li b")
+    expect(figure).to_have_text(re.compile(r"\d"))
+    gain, curve = figure.inner_text(), page.locator(".js-plotly-plot").evaluate(CURVE)
+    assert len(curve) == 10
     shown = page.locator(DRAWN).first, page.locator(".cam-gallery img").first
     before = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
     slider.press("Home")
@@ -33,6 +38,12 @@ def test_the_size_slider_changes_map_figures_and_curve(visit):
     after = shown[0].evaluate("canvas => canvas.toDataURL()"), shown[1].get_attribute("src")
     assert after[0] != before[0]
     assert after[1] != before[1]
+    expect(figure).to_have_text(re.compile(rf"^(?!{gain}$).*\d"))
+    page.wait_for_function(
+        f"before => (curve => curve.length === 10 && curve.join() !== before.join())(({CURVE})"
+        "(document.querySelector('.js-plotly-plot')))",
+        arg=curve,
+    )
     page.get_by_role("link", name="Compare").click()
     expect(beside).to_have_value("1")
 
