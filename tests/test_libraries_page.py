@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import threading
 import zipfile
@@ -22,6 +23,7 @@ from explorer.library import Recipe, build, installed, merge, textures, unfinish
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
 from explorer.ui.building import key_of
+from explorer.ui.cells import plain
 from explorer.ui.state import service
 
 
@@ -93,6 +95,25 @@ class TestPage:
         assert not folder.exists()
         assert [info.name for info in installed()] == ["part"]
 
+    def test_what_goes_for_want_of_room_is_told(self, monkeypatch):
+        cut = load("efficientnet_lite0").cut()
+        [old] = build([cut], Recipe("old", "textures"), textures(4))
+        for path in old.folder.iterdir():
+            os.utime(path, (1, 1))
+        app = open_page("libraries", made__of="x", **{"made of": "textures", "textures": "5"})
+        assert any(" MB of 20 GB" in caption.value for caption in app.caption)
+        monkeypatch.setenv("EXPLORER_LIBRARY_GB", str(1.5 * old.bytes / 1e9))
+        app = press(app, "Build")
+        assert [info.name for info in installed()] == ["5 textures"]
+        [told] = app.info
+        assert told.value.startswith("Removed")
+        assert plain(f"old (efficientnet_lite0 at {old.layer})") in told.value
+
+    def test_a_wrong_budget_is_told(self, monkeypatch):
+        monkeypatch.setenv("EXPLORER_LIBRARY_GB", "much")
+        [error] = open_page("libraries").error
+        assert plain("EXPLORER_LIBRARY_GB is 'much'") in error.value
+
     def test_two_are_compared(self):
         cut = load("efficientnet_lite0").cut()
         [small] = build([cut], Recipe("small", "textures"), textures(4))
@@ -105,7 +126,9 @@ class TestPage:
         """What is above was drawn before it was there."""
         app = open_page("libraries")
         made = threading.Event()
-        job = service().run(("library", "quick"), lambda engine, job: made.wait(60) and "one", "visitor")
+        job = service().run(
+            ("library", "quick"), lambda engine, job: made.wait(60) and ("one", []), "visitor"
+        )
         app.session_state["lasting library"] = job
         polls, fragment = [], st.fragment
 

@@ -35,6 +35,7 @@ from explorer.ui.view import bound, counted, one_of, selected, several, toggled
 LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES = "textures"
 _MOST = 100_000
+_Made = tuple[str, list[LibraryInfo]]  # the key of a library, and what was removed to make room for it
 _KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80%"}
 
 
@@ -184,7 +185,7 @@ def _build(
         st.toast(plain(str(error)))
         return
 
-    def work(engine: Engine, job: Job[str]) -> str:
+    def work(engine: Engine, job: Job[_Made]) -> _Made:
         network, pace = engine.backbone(backbone, job), Pace()
 
         def progress(done: int, total: int, written: int) -> None:
@@ -193,8 +194,7 @@ def _build(
             job.advance(done)
 
         infos = build([network.cut(layer) for layer in layers], recipe, origin.sources(), progress)
-        tidy(infos)
-        return key_of(infos[-1])
+        return key_of(infos[-1]), tidy(infos)
 
     key = ("library", backbone, layers, recipe, origin.identity)
     start("library", lambda: service().run(key, work, waiter(), priority=BACKGROUND))
@@ -203,10 +203,9 @@ def _build(
 def _import(file: io.BytesIO, name: str) -> None:
     data = file.getvalue()
 
-    def work(_: Engine, job: Job[str]) -> str:
+    def work(_: Engine, job: Job[_Made]) -> _Made:
         job.begin("Importing a library")
         info = take_in(io.BytesIO(data), name or None, LARGEST * 10**6)
-        tidy([info])
-        return key_of(info)
+        return key_of(info), tidy([info])
 
     start("library", lambda: service().run(("library", hash(data), name), work, waiter()))

@@ -26,12 +26,12 @@ from explorer.render.results import write_results
 from explorer.ui import command
 from explorer.ui.board import Board
 from explorer.ui.cells import plain
-from explorer.ui.lasting import start, start_and_stop, turn_to_finished
+from explorer.ui.lasting import just_made, start, start_and_stop
 from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice, layer_called
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, one_of, selected, view
+from explorer.ui.view import bound, one_of, selected, turn, view
 
 _NONE = "none"
 _FILES = {
@@ -59,7 +59,8 @@ _STYLE = """
 def show(choice: Choice) -> None:
     """Draws the page."""
     board = Board()
-    turn_to_finished("evaluation", "evaluation")
+    if made := just_made("evaluation"):
+        turn("evaluation", made)
     st.subheader("Evaluate over many pictures", anchor=False)
     st.caption(
         "Measures the maps of the methods chosen in the sidebar over a set of pictures, plain and calibrated, and "

@@ -1,6 +1,7 @@
 """Work that a session has started and that goes on whatever page is looked at: an evaluation, a library, a model."""
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -8,7 +9,6 @@ from explorer.compute import Job, State
 from explorer.ui.cells import plain
 from explorer.ui.press import pressed
 from explorer.ui.state import lasting, service
-from explorer.ui.view import turn
 
 
 def busy(kind: str) -> bool:
@@ -17,7 +17,7 @@ def busy(kind: str) -> bool:
     return job is not None and not job.settled
 
 
-def start(kind: str, job: Callable[[], Job[str]]) -> None:
+def start(kind: str, job: Callable[[], Job[Any]]) -> None:
     """Starts work; what has failed or was made before is done again."""
     found = job()
     if found.settled:
@@ -26,12 +26,13 @@ def start(kind: str, job: Callable[[], Job[str]]) -> None:
     st.session_state[f"lasting {kind}"] = found
 
 
-def turn_to_finished(kind: str, key: str) -> None:
-    """Has a select box of the view, known by its key, show what has just been made."""
+def just_made(kind: str) -> Any:
+    """The result of what has just been made, once; None where nothing has."""
     job = lasting(kind)
-    if job is not None and job.state is State.DONE:
-        turn(key, job.result)
-        _stop(kind)
+    if job is None or job.state is not State.DONE:
+        return None
+    _stop(kind)
+    return job.result
 
 
 def start_and_stop(

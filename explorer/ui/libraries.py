@@ -18,6 +18,7 @@ from explorer.library import (
     Plane,
     Tally,
     Unfinished,
+    budget,
     check,
     common,
     delete,
@@ -35,12 +36,12 @@ from explorer.render.overlay import contact_sheet
 from explorer.ui.board import Board
 from explorer.ui.building import LARGEST, build_form, import_form, key_of
 from explorer.ui.cells import plain
-from explorer.ui.lasting import busy, turn_to_finished
+from explorer.ui.lasting import busy, just_made
 from explorer.ui.live import follow, report, status_line
 from explorer.ui.plane import COLUMNS, SIDE, plane_chart
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import selected
+from explorer.ui.view import selected, turn
 
 _NONE = "none"
 _STYLE = """
@@ -72,7 +73,9 @@ class _Look:
 def show(choice: Choice) -> None:
     """Draws the page."""
     board = Board()
-    turn_to_finished("library", "shown library")
+    if made := just_made("library"):
+        key, st.session_state["removed libraries"] = made
+        turn("shown library", key)
     st.subheader("Reference libraries", anchor=False)
     st.caption(
         "What a network makes of many pictures, kept so that Libra-CAM can compare yours with them. A library belongs "
@@ -92,10 +95,9 @@ def show(choice: Choice) -> None:
         "Content",
     ]
     st.html(_table("Reference libraries", titles, [_cells(info) for info in libraries]))
-    if libraries:
-        st.caption(f"{_size(sum(info.bytes for info in libraries))} in all on this server's disk.")
-    else:
+    if not libraries:
         st.caption("None is built yet; the built-in one is made when first needed.")
+    _room(sum(info.bytes for info in libraries))
     # Each part has a place of its own, so that what is open below stays open when something comes or goes above.
     with st.container():
         for begun in unfinished():
@@ -112,6 +114,23 @@ def show(choice: Choice) -> None:
     with st.container():
         import_form()
     follow(board, line)
+
+
+def _room(used: int) -> None:
+    """How much of the room for libraries is taken, and what was removed for want of it."""
+    try:
+        room = f"{budget() / 1e9:g} GB"
+    except ExplorerError as error:
+        st.error(plain(str(error)))
+        return
+    st.caption(f"{_size(used)} of {room} on this server's disk; beyond that the least recently used go.")
+    if removed := st.session_state.get("removed libraries"):
+        names = "; ".join(map(_called, removed))
+        st.info(
+            plain(
+                f"Removed, as the least recently used, since all libraries together were over {room}: {names}."
+            )
+        )
 
 
 def _half_built(begun: Unfinished) -> None:

@@ -30,7 +30,7 @@ def waiter() -> str:
     return st.session_state.setdefault("waiter", uuid.uuid4().hex)
 
 
-def lasting(kind: str) -> Job[str] | None:
+def lasting(kind: str) -> Job[Any] | None:
     """What of a kind (one of ``KINDS``) was begun last and has not been taken over."""
     return st.session_state.get(f"lasting {kind}")
 
