@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from explorer.backbones import Preprocessing
-from explorer.dataset import VOC_CLASSES, Box, DatasetError, Entry, TableError, ahead, open_dataset
+from explorer.dataset import VOC_CLASSES, Box, DatasetError, Entry, TableError, ahead, open_dataset, splits
 from explorer.evaluation import boxes_seen, region
 from explorer.images import ImageError, Picture, load
 
@@ -68,6 +68,22 @@ def test_a_folder_of_pictures(flat):
     assert open_dataset(flat, classes=PETS) == [
         Entry(name, flat / name) for name in ("a.JPG", "b.png", "c.webp")
     ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("val", "test", "train"), ("train", "test", "val")),
+        (("val", "train", "meta"), ("train", "val")),
+        (("val",), ("val",)),
+        (("bus", "car", "train"), ()),
+        ((), ()),
+    ],
+)
+def test_a_data_set_tells_its_parts(tmp_path, folders, expected):
+    for name in folders:
+        (tmp_path / name).mkdir()
+    assert splits(tmp_path) == expected
 
 
 def test_a_folder_of_pictures_with_labels(flat, tmp_path):
@@ -203,6 +219,8 @@ def test_pascal_voc(voc):
     assert ridden.mask == voc / "SegmentationClass" / "000005.png"
     assert empty == Entry("000007.jpg", voc / "JPEGImages" / "000007.jpg")
     assert open_dataset(voc, classes=VOC_CLASSES, split="test") == [empty]
+    write(voc / "ImageSets" / "Main" / "cat_val.txt", "000005 1")
+    assert splits(voc) == ("test", "val")
 
 
 def test_voc_that_does_not_fit_is_refused(voc):

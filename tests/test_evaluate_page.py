@@ -305,7 +305,7 @@ def test_a_data_set_of_the_server(visit, samples, monkeypatch):
     app = visit("evaluate", data="set:photos", methods="fake-cam", classes="given", measured="all")
     assert any("EPG" in text.value for text in app.caption)
     changed = max(path.stat().st_mtime_ns for path in (samples, *samples.glob("*.csv")))
-    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed))
+    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed, "val"))
     source, _ = job.result
     assert [entry.labels for entry in source.entries] == [(282,), ()]
     assert (source.labels, source.boxes) == (True, True)
@@ -407,7 +407,7 @@ def test_a_zip_file_of_another_compression_is_refused(tmp_path):
 
 
 def test_a_single_class_folder_is_a_class(home):
-    source = shelf.from_archive(pack([("n02123045/a.jpg", jpeg("coffee"))]), "mine.zip", ("?",) * 1000)
+    source = shelf.from_archive(pack([("n02123045/a.jpg", jpeg("coffee"))]), "mine.zip", ("?",) * 1000, "val")
     assert [entry.labels for entry in source.entries] == [(281,)]
 
 
@@ -427,10 +427,10 @@ def test_a_link_in_a_zip_file_is_not_followed(tmp_path):
 
 def test_class_folders_of_a_zip_file_are_classes(home):
     data = pack([("7/a.jpg", jpeg("coffee")), ("8/b.jpg", jpeg("rocket"))])
-    source = shelf.from_archive(data, "mine.zip", CLASSES)
+    source = shelf.from_archive(data, "mine.zip", CLASSES, "val")
     assert [entry.labels for entry in source.entries] == [(7,), (8,)]
-    assert source == shelf.from_archive(data, "mine.zip", CLASSES)
-    [only] = shelf.from_archive(pack([("7/a.jpg", jpeg("coffee"))]), "mine.zip", CLASSES).entries
+    assert source == shelf.from_archive(data, "mine.zip", CLASSES, "val")
+    [only] = shelf.from_archive(pack([("7/a.jpg", jpeg("coffee"))]), "mine.zip", CLASSES, "val").entries
     assert only.labels == (7,)
 
 

@@ -13,12 +13,13 @@ import pytest
 import streamlit as st
 import torch
 from browser import choose, photograph
-from pages import link, open_page, settle
+from pages import control, link, open_page, settle
 from PIL import Image
 from playwright.sync_api import expect
 from test_library import hand_made
 
 from explorer.backbones import load
+from explorer.images import sample
 from explorer.library import Recipe, build, installed, merge, textures, unfinished
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
@@ -69,6 +70,29 @@ class TestPage:
         [info] = installed()
         assert (info.name, info.records, info.source) == ("my pictures", 2, "pictures of the page")
         assert link(app)["most"] == "2"
+
+    def test_of_a_data_set_with_parts_the_one_for_training(self, tmp_path, monkeypatch):
+        for part, names in (("train", ("chelsea", "coffee", "astronaut")), ("val", ("rocket", "motorcycle"))):
+            (tmp_path / "photos" / part).mkdir(parents=True)
+            for name in names:
+                sample(name).image.save(tmp_path / "photos" / part / f"{name}.jpg")
+        (tmp_path / "flat").mkdir()
+        sample("rocket").image.save(tmp_path / "flat" / "rocket.jpg")
+        monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+        app = press(open_page("libraries", **{"made of": "set:photos"}), "Build")
+        [info] = installed()
+        assert (info.name, info.source, info.records) == ("photos, train", "photos, train", 3)
+        assert "split" not in link(app)
+        control(app, "selectbox", "split").set_value("val")
+        app = press(settle(app.run()), "Build")
+        assert {info.name: info.records for info in installed()} == {"photos, train": 3, "photos, val": 2}
+        assert link(app)["split"] == "val"
+        again = open_page("libraries", **link(app))
+        assert control(again, "selectbox", "split").value == "val"
+        app = open_page("libraries", **{"made of": "set:photos", "split": "test"})
+        assert control(app, "selectbox", "split").value == "train"
+        app = open_page("libraries", **{"made of": "set:flat"})
+        assert "Part of the data set" not in [box.label for box in app.selectbox]
 
     def test_an_unfinished_build_is_told_and_given_up(self):
         cut = load("efficientnet_lite0").cut()
@@ -153,6 +177,7 @@ class TestPage:
             "shown library": value,
             "beside library": value,
             "made of": value,
+            "split": value,
             "most": value,
             "keep": value,
         }

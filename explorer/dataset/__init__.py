@@ -2,7 +2,16 @@
 
 from explorer.dataset.archive import TABLES, unpack
 from explorer.dataset.decoding import ahead
-from explorer.dataset.layouts import SYNSET, VOC_CLASSES, Box, Corners, DatasetError, Entry, open_dataset
+from explorer.dataset.layouts import (
+    SYNSET,
+    VOC_CLASSES,
+    Box,
+    Corners,
+    DatasetError,
+    Entry,
+    open_dataset,
+    splits,
+)
 from explorer.dataset.table import TableError
 
 __all__ = [
@@ -16,5 +25,6 @@ __all__ = [
     "TableError",
     "ahead",
     "open_dataset",
+    "splits",
     "unpack",
 ]

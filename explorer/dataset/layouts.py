@@ -23,6 +23,7 @@ VOC_CLASSES = (
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\b")
 SYNSET = re.compile(r"n\d{8}")
+_PARTS = {"train", "val", "test"}
 
 Corners = tuple[float, float, float, float]
 
@@ -124,6 +125,17 @@ def open_dataset(
     return entries
 
 
+def splits(folder: Path) -> tuple[str, ...]:
+    """The parts of a data set in a folder, those for training first; () where it has none."""
+    if (folder / "JPEGImages").is_dir():
+        found = {path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt") if "_" not in path.stem}
+    else:
+        names = {path.name for path in folder.iterdir() if path.is_dir()}
+        # A single one of them beside other folders is a class.
+        found = names & _PARTS if names <= _PARTS or len(names & _PARTS) > 1 else set()
+    return tuple(sorted(found, key=lambda name: (not name.startswith("train"), name)))
+
+
 def _listed(table: Path) -> list[Entry]:
     def label(row: dict[str, str]) -> tuple[int, ...]:
         return (int(row["class_index"]),) if row.get("class_index") else ()
@@ -178,10 +190,8 @@ def _voc(folder: Path, split: str, classes: Sequence[str]) -> list[Entry]:
         )
     listing = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listing.is_file():
-        there = ", ".join(sorted(path.stem for path in listing.parent.glob("*.txt") if "_" not in path.stem))
-        raise DatasetError(
-            f"{listing} is missing: choose a split that has its list ({there or 'there is none'})."
-        )
+        there = ", ".join(splits(folder)) or "there is none"
+        raise DatasetError(f"{listing} is missing: choose a split that has its list ({there}).")
     return [_voc_entry(folder, name, listing) for name in listing.read_text("utf-8").split()]
 
 

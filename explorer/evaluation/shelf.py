@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from explorer.dataset import SYNSET, TABLES, Entry, open_dataset, unpack
+from explorer.dataset import SYNSET, TABLES, Entry, open_dataset, splits, unpack
 from explorer.errors import ExplorerError
 from explorer.evaluation.run import stamp
 from explorer.home import home
@@ -30,6 +30,7 @@ class Source:
         name: for a reader.
         identity: decides the pictures, with their content.
         labels, boxes: whether a file tells them.
+        splits: the parts of the data set, of which these pictures are one; () where it has none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     entries: tuple[Entry, ...]
     labels: bool = False
     boxes: bool = False
+    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,34 +104,41 @@ def picture_path(data: bytes) -> Path:
     return _evaluations() / "pictures" / hashlib.sha256(data).hexdigest()
 
 
-def from_archive(data: bytes, name: str, classes: Sequence[str]) -> Source:
-    """The pictures of a ZIP file, which is unpacked once."""
+def from_archive(data: bytes, name: str, classes: Sequence[str], split: str) -> Source:
+    """The pictures of a ZIP file, which is unpacked once; see ``from_folder``."""
     digest = hashlib.sha256(data).hexdigest()
     folder = _evaluations() / "uploads" / digest
     if not folder.exists():
         unpack(data, folder)
-    return _from_folder(folder, name, digest, classes)
+    return _from_folder(folder, name, digest, classes, split)
 
 
-def from_folder(folder: Path, classes: Sequence[str]) -> Source:
-    """The data set in a folder."""
-    return _from_folder(folder, folder.name, folder.name, classes)
+def from_folder(folder: Path, classes: Sequence[str], split: str) -> Source:
+    """The data set in a folder.
+
+    Args:
+        split: the part that is taken; where there is none of this name, the first one.
+    """
+    return _from_folder(folder, folder.name, folder.name, classes, split)
 
 
-def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str]) -> Source:
+def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str], split: str) -> Source:
     root = folder
     children = list(folder.iterdir())
     if len(children) == 1 and children[0].is_dir():
         [only] = children
         if only.name not in classes and not SYNSET.fullmatch(only.name):
             root = only  # a folder around everything
+    parts = splits(root)
+    part = split if split in parts else next(iter(parts), "val")
     labels, boxes = (path if (path := root / table).is_file() else None for table in TABLES)
     try:
-        entries = open_dataset(root, classes=classes, labels=labels, boxes=boxes)
+        entries = open_dataset(root, classes=classes, labels=labels, boxes=boxes, split=part)
     except ExplorerError as error:  # a visitor learns nothing of the server's folders
         raise type(error)(str(error).replace(f"{root}{os.sep}", "").replace(str(root), name)) from error
     identity = f"{identity} {stamp(entries)}"
-    return Source(name, identity, tuple(entries), labels is not None, boxes is not None)
+    name += f", {part}" if parts else ""
+    return Source(name, identity, tuple(entries), labels is not None, boxes is not None, parts)
 
 
 def _evaluations() -> Path:

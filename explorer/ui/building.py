@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
 
@@ -30,10 +30,10 @@ from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, counted, one_of, selected, several, toggled
+from explorer.ui.view import REFUSED, bound, counted, known, one_of, selected, several, toggled, view
 
 LARGEST = 200  # MB, of a library that goes through the browser
-_TEXTURES = "textures"
+_TEXTURES, _TRAIN = "textures", "train"
 _MOST = 100_000
 _Made = tuple[str, list[LibraryInfo]]  # the key of a library, and what was removed to make room for it
 _KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80%"}
@@ -138,13 +138,26 @@ def _origin(board: Board, choice: Choice) -> _Origin | None:
         identity = " ".join(picture.digest for picture in pictures)
         made = _Origin("my pictures", "pictures of the page", identity, lambda: from_pictures(pictures))
         return made if pictures and len(pictures) == len(jobs) else None
-    job = find(chosen, "made of", choice)
+    split = view().keep("split", known("split", _TRAIN, _part), _TRAIN)
+    job = find(chosen, "made of", choice, split)
     found = board.watch(job).result if job is not None else None
     if found is None:
         return None
     source, _ = found
-    title = source.name.removesuffix(".zip")[:60]
+    if source.splits:
+        selected(
+            "split",
+            source.splits[0],
+            source.splits,
+            label="Part of the data set",
+            help="A library of the part for training leaves the others for tests.",
+        )
+    title = source.name.replace(".zip", "")[:60]
     return _Origin(title, source.name[:60], source.identity, lambda: from_entries(source.entries))
+
+
+def _part(text: str) -> Any:
+    return text if text.isalnum() and len(text) < 40 else REFUSED
 
 
 def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
