@@ -313,8 +313,26 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     photo(tmp_path / "n00001740" / "1.jpg")
     with pytest.raises(DatasetError, match="n00001740 is named by a WordNet id that is none of"):
         open_dataset(tmp_path, classes=IMAGENET)
-    with pytest.raises(DatasetError, match="has 2 class folders, but the backbone has 3 classes"):
+    with pytest.raises(
+        DatasetError, match=r"has 2 class folders, but the backbone has 3 classes: .* may be ignored"
+    ):
         open_dataset(tmp_path, classes=PETS)
+
+
+def test_without_classes_every_layout_gives_its_pictures_alone(tmp_path, flat, voc, devkit):
+    for pet in ("cats", "dogs"):
+        photo(tmp_path / "pets" / pet / "1.jpg")
+    table = write(tmp_path / "flat.csv", "file,class_index\nb.png,99\n")
+    for source in (tmp_path / "pets", flat, voc, devkit):
+        found = open_dataset(source, classes=None, labels=table, boxes=table)
+        assert found
+        assert all(entry == Entry(entry.identifier, entry.path) for entry in found)
+    assert [entry.identifier for entry in open_dataset(tmp_path / "pets", classes=None)] == [
+        "cats/1.jpg",
+        "dogs/1.jpg",
+    ]
+    listed = write(flat / "list.csv", "file,class_index\nb.png,99\n")
+    assert open_dataset(listed, classes=None) == [Entry("b.png", flat / "b.png")]
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_a_data_set_of_the_server(visit, samples, monkeypatch):
     app = visit("evaluate", data="set:photos", methods="fake-cam", classes="given", measured="all")
     assert any("EPG" in text.value for text in app.caption)
     changed = max(path.stat().st_mtime_ns for path in (samples, *samples.glob("*.csv")))
-    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed, "val"))
+    job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed, "val", False))
     source, _ = job.result
     assert [entry.labels for entry in source.entries] == [(282,), ()]
     assert (source.labels, source.boxes) == (True, True)

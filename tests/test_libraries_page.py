@@ -20,7 +20,7 @@ from test_library import hand_made
 
 from explorer.backbones import load
 from explorer.images import sample
-from explorer.library import Recipe, build, installed, merge, textures, unfinished
+from explorer.library import Recipe, build, installed, merge, opened, textures, unfinished
 from explorer.library.overview import common, plane, tally
 from explorer.render.overlay import contact_sheet
 from explorer.ui.building import key_of
@@ -93,6 +93,23 @@ class TestPage:
         assert control(app, "selectbox", "split").value == "train"
         app = open_page("libraries", **{"made of": "set:flat"})
         assert "Part of the data set" not in [box.label for box in app.selectbox]
+
+    def test_classes_that_are_not_those_of_the_network_may_be_ignored(self, tmp_path, monkeypatch):
+        for folder, name in (("cats", "chelsea"), ("rockets", "rocket")):
+            (tmp_path / "pets" / folder).mkdir(parents=True)
+            sample(name).image.save(tmp_path / "pets" / folder / f"{name}.jpg")
+        monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+        app = open_page("libraries", **{"made of": "set:pets"})
+        assert "the classes may be ignored" in app.error[0].value
+        [ignore] = [toggle for toggle in app.toggle if toggle.label == "Ignore the classes"]
+        ignore.set_value(True)
+        app = press(settle(app.run()), "Build")
+        assert not app.error
+        [info] = installed()
+        library = opened(info)
+        assert library.labels.tolist() == library.predicted.tolist()
+        assert library.ids == ("cats/chelsea.jpg", "rockets/rocket.jpg")
+        assert link(app)["no.labels"] == "yes"
 
     def test_an_unfinished_build_is_told_and_given_up(self):
         cut = load("efficientnet_lite0").cut()

@@ -24,6 +24,7 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\b")
 SYNSET = re.compile(r"n\d{8}")
 _PARTS = {"train", "val", "test"}
+_IGNORE = "for a library, the classes may be ignored"
 
 Corners = tuple[float, float, float, float]
 
@@ -68,7 +69,7 @@ class Entry:
 def open_dataset(
     source: Path,
     *,
-    classes: Sequence[str],
+    classes: Sequence[str] | None,
     labels: Path | None = None,
     boxes: Path | None = None,
     split: str = "val",
@@ -84,7 +85,7 @@ def open_dataset(
 
     Args:
         source: the folder, or the CSV file.
-        classes: the backbone's labels.
+        classes: the backbone's labels; None finds the pictures alone, without labels, boxes and masks.
         labels: a CSV file with the columns ``file`` and ``class_index``, or the ground truth of ImageNet's devkit
             with ``meta.mat`` beside it; stands instead of labels found otherwise.
         boxes: a CSV file with the columns ``file, x0, y0, x1, y1``, in pixels of the stored file, and perhaps
@@ -102,7 +103,7 @@ def open_dataset(
         entries = _voc(source, split, classes)
     elif source.is_dir():
         folder = source / split if (source / split).is_dir() else source
-        labels = labels or next(iter(folder.glob(_GROUND_TRUTH)), None)
+        labels = labels or next(folder.glob(_GROUND_TRUTH), None)
         entries = _in_folder(folder, None if labels else classes)
     else:
         raise DatasetError(
@@ -111,6 +112,8 @@ def open_dataset(
     if not entries:
         raise DatasetError(f"{source} holds no JPEG, PNG or WebP file: give a folder of pictures.")
     _check_unique((entry.identifier for entry in entries), source)
+    if classes is None:
+        return [Entry(entry.identifier, entry.path) for entry in entries]
     if labels is not None:
         entries = _labelled(entries, labels, classes)
     if boxes is not None:
@@ -120,7 +123,8 @@ def open_dataset(
             if not 0 <= label < len(classes):
                 raise DatasetError(
                     f"{entry.identifier} has the label {label}, but the backbone has the classes 0 to "
-                    f"{len(classes) - 1}: correct the labels, or choose the backbone that they are made for."
+                    f"{len(classes) - 1}: correct the labels, or choose the backbone that they are made for; "
+                    f"{_IGNORE}."
                 )
     return entries
 
@@ -171,28 +175,32 @@ def _class_indices(names: Sequence[str], classes: Sequence[str], folder: Path) -
         strange = sorted(set(names) - set(synsets))
         if strange:
             raise DatasetError(
-                f"{folder / strange[0]} is named by a WordNet id that is none of ImageNet's 1000 classes: remove it."
+                f"{folder / strange[0]} is named by a WordNet id that is none of ImageNet's 1000 classes: remove it; "
+                f"{_IGNORE}."
             )
         return {name: synsets.index(name) for name in names}
     if len(names) != len(classes):
         raise DatasetError(
             f"{folder} has {len(names)} class folders, but the backbone has {len(classes)} classes: name the "
-            "folders by its labels (WordNet ids for ImageNet), or give a CSV file of labels."
+            f"folders by its labels (WordNet ids for ImageNet), or give a CSV file of labels; {_IGNORE}."
         )
     return {name: index for index, name in enumerate(names)}
 
 
-def _voc(folder: Path, split: str, classes: Sequence[str]) -> list[Entry]:
-    if len(classes) != len(VOC_CLASSES):
+def _voc(folder: Path, split: str, classes: Sequence[str] | None) -> list[Entry]:
+    if classes is not None and len(classes) != len(VOC_CLASSES):
         raise DatasetError(
             f"{folder} is Pascal VOC with 20 classes, but the backbone has {len(classes)}: give one that was "
-            "trained on VOC's classes in alphabetical order, from your own checkpoint."
+            f"trained on VOC's classes in alphabetical order, from your own checkpoint; {_IGNORE}."
         )
     listing = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listing.is_file():
         there = ", ".join(splits(folder)) or "there is none"
         raise DatasetError(f"{listing} is missing: choose a split that has its list ({there}).")
-    return [_voc_entry(folder, name, listing) for name in listing.read_text("utf-8").split()]
+    names = listing.read_text("utf-8").split()
+    if classes is None:
+        return [Entry(f"{name}.jpg", _below(folder / "JPEGImages", f"{name}.jpg", listing)) for name in names]
+    return [_voc_entry(folder, name, listing) for name in names]
 
 
 def _voc_entry(folder: Path, name: str, listing: Path) -> Entry:
@@ -242,7 +250,7 @@ def _devkit_labels(path: Path, entries: Sequence[Entry], classes: Sequence[str])
     if len(classes) != 1000:
         raise DatasetError(
             f"{path} labels ImageNet's 1000 classes, but the backbone has {len(classes)}: choose another backbone, "
-            "or give a CSV file of labels."
+            f"or give a CSV file of labels; {_IGNORE}."
         )
     if not meta.is_file():
         raise DatasetError(

@@ -104,7 +104,7 @@ def picture_path(data: bytes) -> Path:
     return _evaluations() / "pictures" / hashlib.sha256(data).hexdigest()
 
 
-def from_archive(data: bytes, name: str, classes: Sequence[str], split: str) -> Source:
+def from_archive(data: bytes, name: str, classes: Sequence[str] | None, split: str) -> Source:
     """The pictures of a ZIP file, which is unpacked once; see ``from_folder``."""
     digest = hashlib.sha256(data).hexdigest()
     folder = _evaluations() / "uploads" / digest
@@ -113,21 +113,22 @@ def from_archive(data: bytes, name: str, classes: Sequence[str], split: str) -> 
     return _from_folder(folder, name, digest, classes, split)
 
 
-def from_folder(folder: Path, classes: Sequence[str], split: str) -> Source:
+def from_folder(folder: Path, classes: Sequence[str] | None, split: str) -> Source:
     """The data set in a folder.
 
     Args:
+        classes: the backbone's labels; None leaves out what is told of the pictures.
         split: the part that is taken; where there is none of this name, the first one.
     """
     return _from_folder(folder, folder.name, folder.name, classes, split)
 
 
-def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str], split: str) -> Source:
+def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str] | None, split: str) -> Source:
     root = folder
     children = list(folder.iterdir())
     if len(children) == 1 and children[0].is_dir():
         [only] = children
-        if only.name not in classes and not SYNSET.fullmatch(only.name):
+        if only.name not in (classes or ()) and not SYNSET.fullmatch(only.name):
             root = only  # a folder around everything
     parts = splits(root)
     part = split if split in parts else next(iter(parts), "val")

@@ -139,7 +139,12 @@ def _origin(board: Board, choice: Choice) -> _Origin | None:
         made = _Origin("my pictures", "pictures of the page", identity, lambda: from_pictures(pictures))
         return made if pictures and len(pictures) == len(jobs) else None
     split = view().keep("split", known("split", _TRAIN, _part), _TRAIN)
-    job = find(chosen, "made of", choice, split)
+    alone = toggled(
+        "no.labels",
+        label="Ignore the classes",
+        help="What the network sees in each picture stands in for the class that the data set tells.",
+    )
+    job = find(chosen, "made of", choice, split, alone=alone)
     found = board.watch(job).result if job is not None else None
     if found is None:
         return None
@@ -153,7 +158,8 @@ def _origin(board: Board, choice: Choice) -> _Origin | None:
             help="A library of the part for training leaves the others for tests.",
         )
     title = source.name.replace(".zip", "")[:60]
-    return _Origin(title, source.name[:60], source.identity, lambda: from_entries(source.entries))
+    identity = f"{source.identity} {alone}"
+    return _Origin(title, source.name[:60], identity, lambda: from_entries(source.entries))
 
 
 def _part(text: str) -> Any:

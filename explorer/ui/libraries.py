@@ -104,13 +104,13 @@ def show(choice: Choice) -> None:
             _half_built(begun)
         for folder in unreadable():
             _broken(folder)
-        report(board, choice, pictures=False, methods=False)
     line = status_line()
     with st.container():
         if libraries:
             _one(board, libraries)
     with st.container():
         build_form(board, choice)
+        report(board, choice, pictures=False, methods=False)
     with st.container():
         import_form()
     follow(board, line)

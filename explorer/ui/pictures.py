@@ -43,12 +43,15 @@ def pick(key: str, others: Mapping[str, str] | None = None) -> str:
     return chosen
 
 
-def find(chosen: str, key: str, choice: Choice, split: str = "val") -> Job[tuple[Source, int]] | None:
+def find(
+    chosen: str, key: str, choice: Choice, split: str = "val", *, alone: bool = False
+) -> Job[tuple[Source, int]] | None:
     """The pictures that were picked and how many pixels the network sees of each; None while there are none. A ZIP file
     is asked for, by a widget of this key.
 
     Args:
         split: the part of a data set that has several.
+        alone: without what is told of them: classes and boxes.
     """
     if chosen == PAGE:
         if not (choice.samples or choice.uploads):
@@ -68,14 +71,18 @@ def find(chosen: str, key: str, choice: Choice, split: str = "val") -> Job[tuple
         sent, name = file, file.name
         return _open(
             choice,
-            (name, sent.file_id, split),
-            lambda classes: shelf.from_archive(sent.getvalue(), name, classes, split),
+            (name, sent.file_id, split, alone),
+            lambda classes: shelf.from_archive(sent.getvalue(), name, None if alone else classes, split),
         )
     path = _data_sets()[chosen.removeprefix(_SET)]
     with os.scandir(path) as inside:
         inner = [Path(one) for one in inside if one.is_dir() or one.name in TABLES]
     changed = max(one.stat().st_mtime_ns for one in (path, *inner))
-    return _open(choice, (chosen, changed, split), lambda classes: shelf.from_folder(path, classes, split))
+    return _open(
+        choice,
+        (chosen, changed, split, alone),
+        lambda classes: shelf.from_folder(path, None if alone else classes, split),
+    )
 
 
 def _data_sets() -> dict[str, Path]:
