@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pages import drawn, link, open_page, settle
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from torch import nn
 
 from explorer import Backbone, Engine, Opaque, Preprocessing, Request, images
@@ -187,6 +188,48 @@ def test_two_maps_and_their_difference(visit):
     settle(app.run())
     assert any("Correlation of the maps: **1.000**" in text.value for text in app.markdown)
     assert any("two maps are the same" in text.value for text in app.caption)
+
+
+def said_correlation(app):
+    [found] = [text.value for text in app.markdown if "Correlation of the maps" in text.value]
+    return float(found.split("**")[1])
+
+
+def test_two_maps_of_networks_that_see_at_different_sizes(visit, engine):
+    """Their correlation is that at places of the photograph, wherever those lie in each map."""
+    names = ["efficientnet_lite0", "efficientnet_lite1"]
+    app = visit(columns="networks", methods="grad-cam", samples="coffee", networks=",".join(names), two="yes")
+    found = [engine.explain(images.sample("coffee"), Request(backbone=name)) for name in names]
+    assert len({one.attribution.saliency.shape for one in found}) == 2
+    lowest, highest = (
+        (max(one.box[side] for one in found) for side in (0, 1)),
+        (min(one.box[side] for one in found) for side in (2, 3)),
+    )
+    x, y = (np.linspace(low, high, 150) for low, high in zip(lowest, highest, strict=True))
+    taken = []
+    for one in found:
+        left, top, right, bottom = one.box
+        height, width = one.attribution.saliency.shape
+        places = np.meshgrid(
+            (y - top) / (bottom - top) * height - 0.5,
+            (x - left) / (right - left) * width - 0.5,
+            indexing="ij",
+        )
+        taken.append(map_coordinates(one.attribution.saliency.numpy(), places, order=1, mode="nearest"))
+    assert said_correlation(app) == pytest.approx(np.corrcoef(*map(np.ravel, taken))[0, 1], abs=0.002)
+    assert any("on what both networks see" in caption.value for caption in app.caption)
+
+
+def test_two_maps_of_layers_are_compared_pixel_by_pixel(visit, engine):
+    layers = ("blocks.4", "blocks.6")
+    query = {"layers.efficientnet_lite0": ",".join(layers)}
+    app = visit(columns="layers", methods="grad-cam", two="yes", **query)
+    maps = [
+        engine.explain(images.sample("chelsea"), Request(layer=layer)).attribution.saliency.numpy()
+        for layer in layers
+    ]
+    assert said_correlation(app) == round(np.corrcoef(*map(np.ravel, maps))[0, 1], 3)
+    assert any("on what the network sees" in caption.value for caption in app.caption)
 
 
 def test_a_link_to_what_is_not_there_gives_the_default(visit):

@@ -28,6 +28,7 @@ from explorer.images import sample
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS, Canvas, Examined, Objects, UnknownMetricError, find, gather, road
 from explorer.metrics.adcc import adcc, coherency
+from explorer.metrics.agreement import on_one_grid
 from explorer.metrics.perturbation import Deleted, Inserted, Kept, Perturbation, Removed
 from explorer.metrics.road import Imputed, impute
 from explorer.metrics.sanity import cascade, rank_correlation
@@ -306,6 +307,39 @@ def test_the_curve_of_deletion_is_that_of_pixel_flipping(scene, quantus):
     ours = Examined(Canvas(Probe(scene.cut, image)), 1, pixels / 576, lambda probe: pixels / 576)
     found = ours.scores(find("deletion")(step=32).perturbations(576))
     assert found[1:].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def slope(part, size, across, down):
+    """A map (H, W) of a part of a photograph, whose value at a place (x, y) of that is across * x + down * y."""
+    left, top, right, bottom = part
+    x = left + (right - left) * (np.arange(size[1]) + 0.5) / size[1]
+    y = top + (bottom - top) * (np.arange(size[0]) + 0.5) / size[0]
+    return torch.from_numpy((across * x + down * y[:, None]).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes", "shared", "grid"),
+    [
+        (((0, 0.1, 0.8, 1), (0.2, 0, 1, 0.8)), ((90, 80), (160, 80)), (0.2, 0.1, 0.8, 0.8), (140, 60)),
+        (((0.1, 0.1, 0.9, 0.9),) * 2, ((224, 224), (240, 240)), (0.1, 0.1, 0.9, 0.9), (240, 240)),
+        (((-0.2, 0, 1.2, 1), (0, -0.1, 1, 1.1)), ((50, 70), (60, 50)), (0, 0, 1, 1), (50, 50)),
+    ],
+)
+def test_maps_of_several_networks_are_taken_at_the_same_places(parts, sizes, shared, grid):
+    maps = [slope(part, size, 0.3, 0.6) for part, size in zip(parts, sizes, strict=True)]
+    found, part = on_one_grid(maps, parts)
+    assert part == pytest.approx(shared)
+    for one in found:
+        inner = (slice(2, -2), slice(2, -2))  # beyond the outermost centres a map goes on as it ends
+        np.testing.assert_allclose(one[inner], slope(shared, grid, 0.3, 0.6)[inner], atol=1e-5)
+
+
+def test_maps_on_one_grid_stay_as_they_are():
+    one, other = torch.rand(2, 7, 9)
+    found, part = on_one_grid([one, other], [(0.1, 0, 0.9, 1)] * 2)
+    assert part == (0.1, 0, 0.9, 1)
+    assert found[0] is one
+    assert found[1] is other
 
 
 def test_correlations_are_those_of_torchmetrics():

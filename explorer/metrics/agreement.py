@@ -1,4 +1,4 @@
-"""How far maps agree: in the order of their pixels, and in the pixels that they keep."""
+"""How far maps agree: in their values, in the order of their pixels, and in the pixels that they keep."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from explorer.metrics.examined import Box
+
+
+def on_one_grid(maps: Sequence[Tensor], boxes: Sequence[Box]) -> tuple[list[Tensor], Box]:
+    """Maps of one photograph on one grid over the part of it that all of them cover, and that part.
+
+    Maps of one part and size stay as they are; others are taken bilinearly at a grid as fine as the finest of them.
+
+    Args:
+        maps: (H, W) each, float32.
+        boxes: what each map covers, as fractions of the photograph (left, top, right, bottom); the parts overlap.
+    """
+    if len(set(boxes)) == len({one.shape for one in maps}) == 1:
+        return list(maps), boxes[0]
+    left, top, right, bottom = zip(*boxes, strict=True)
+    shared = (max(left), max(top), min(right), min(bottom))
+
+    def lines(axis: int) -> list[Tensor]:
+        """For each map where the grid's lines lie in it, from -1 to 1; ``axis`` is 0 across and 1 down."""
+        start, length = shared[axis], shared[axis + 2] - shared[axis]
+        spans = [(box[axis], box[axis + 2] - box[axis]) for box in boxes]
+        sides = [one.shape[1 - axis] for one in maps]
+        count = max(round(side * length / span) for side, (_, span) in zip(sides, spans, strict=True))
+        centres = start + length * (torch.arange(count) + 0.5) / count
+        return [2 * (centres - low) / span - 1 for low, span in spans]
+
+    grids = [torch.meshgrid(*pair, indexing="xy") for pair in zip(lines(0), lines(1), strict=True)]
+    taken = [
+        grid_sample(one[None, None], torch.stack(grid, -1)[None], padding_mode="border", align_corners=False)
+        for one, grid in zip(maps, grids, strict=True)
+    ]
+    return [one[0, 0] for one in taken], shared
 
 
 def standard_ranks(saliency: Tensor) -> NDArray[np.float64]:

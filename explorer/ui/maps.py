@@ -15,7 +15,7 @@ from explorer.compute import Explanation, Figures, Job, Stage
 from explorer.images import Picture
 from explorer.methods import METHODS
 from explorer.metrics import Objects, Randomisation, correlation
-from explorer.metrics.agreement import correlations, overlaps, standard_ranks
+from explorer.metrics.agreement import correlations, on_one_grid, overlaps, standard_ranks
 from explorer.metrics.localisation import EnergyPointingGame, PointingGame
 from explorer.render.charts import Series, agreement_chart
 from explorer.render.colour import DIVERGING
@@ -113,8 +113,8 @@ def _difference(row: Row, judged: list[Judged]) -> None:
 def difference_picture(
     picture: Picture, one: Explanation, other: Explanation, names: tuple[str, str]
 ) -> None:
-    """One map less another on what the network sees, with its scale, and their correlation."""
-    drawn, reach = _differing(picture, one, other)
+    """One map less another on what their networks see, with its scale, and their correlation there."""
+    drawn, reach, alike = _differing(picture, one, other)
     st.image(drawn, alt=f"Where the maps of {' and '.join(names)} differ on {picture.name}", width="stretch")
     first, second = map(plain, names)
     ramp = ", ".join(f"rgb{colour}" for colour in DIVERGING)
@@ -123,12 +123,12 @@ def difference_picture(
         f'<div style="display: flex; justify-content: space-between; font-size: .8rem">'
         f"<span>-{reach:.2f}</span><span>0</span><span>+{reach:.2f}</span></div>"
     )
+    seen_by = "the network sees" if one.request.backbone == other.request.backbone else "both networks see"
     st.caption(
-        f"{first} less {second}, on what the network sees: orange where {first} is higher, blue where {second} is."
+        f"{first} less {second}, on what {seen_by}: orange where {first} is higher, blue where {second} is."
         if reach
         else "The two maps are the same."
     )
-    alike = correlation(one.attribution.saliency, other.attribution.saliency)
     st.markdown(
         "No correlation: a map is constant." if alike is None else f"Correlation of the maps: **{alike:.3f}**"
     )
@@ -287,10 +287,14 @@ def seen_crop(picture: Picture, box: Crop, size: tuple[int, int]) -> Picture:
 
 
 @lru_cache(maxsize=16)
-def _differing(picture: Picture, one: Explanation, other: Explanation) -> tuple[bytes, float]:
-    first, second = (each.attribution.saliency.numpy() for each in (one, other))
-    drawn, reach = difference(seen_crop(picture, one.box, first.shape), first, second)
-    return jpeg(drawn, max(drawn.size)), reach
+def _differing(picture: Picture, one: Explanation, other: Explanation) -> tuple[bytes, float, float | None]:
+    """The picture of the difference, its largest absolute value, and the correlation of the maps."""
+    pair = (one, other)
+    (first, second), box = on_one_grid(
+        [each.attribution.saliency for each in pair], [each.box for each in pair]
+    )
+    drawn, reach = difference(seen_crop(picture, box, tuple(first.shape)), first.numpy(), second.numpy())
+    return jpeg(drawn, max(drawn.size)), reach, correlation(first, second)
 
 
 @lru_cache(maxsize=64)
