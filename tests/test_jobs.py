@@ -3,18 +3,37 @@
 import gc
 import threading
 import weakref
+from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
-from explorer.compute import BACKGROUND, FOLLOWING, INTERACTIVE, State, Worker, jobs
+from explorer.backbones import Layer
+from explorer.calibration import FINE_LEVELS, PAPER_LEVELS, Calibration
+from explorer.compute import (
+    BACKGROUND,
+    FOLLOWING,
+    INTERACTIVE,
+    Explanation,
+    Prediction,
+    Request,
+    Service,
+    State,
+    Worker,
+    jobs,
+)
+from explorer.compute.cache import nbytes
 from explorer.errors import ExplorerError
+from explorer.images import Picture
+from explorer.methods import METHODS, Attribution, find
 
 LONG = 30  # seconds after which a wait is a hang
 
 
 @pytest.fixture
 def worker():
-    worker = Worker("test", keep=4)
+    worker = Worker("test")
     yield worker
     worker.close()
 
@@ -201,24 +220,97 @@ def test_failures_are_sentences_and_the_worker_lives_on(worker, caplog):
     assert worker.submit(("r",), lambda job: "red", "a").wait(LONG)
 
 
-def test_finished_jobs_are_remembered_up_to_a_number_and_hold_no_work(worker):
+def test_a_finished_job_holds_no_work(worker):
     class Picture:
         pass
 
     picture = Picture()
     gone = weakref.ref(picture)
-    job = worker.submit((0,), lambda job, picture=picture: None, "a")
-    assert job.wait(LONG)
+    assert worker.submit((0,), lambda job, picture=picture: None, "a").wait(LONG)
     del picture
-    for i in range(1, 5):
-        assert worker.submit((i,), lambda job: None, "a").wait(LONG)
+    assert worker.submit((1,), lambda job: None, "a").wait(LONG)
     gc.collect()
     assert gone() is None
-    assert worker.finished((0,)) is job  # somebody shows it
-    worker.retain("a", {(4,)})
-    assert worker.submit((5,), lambda job: None, "a").wait(LONG)
-    assert worker.finished((1,)) is None
-    assert worker.finished((4,)) is not None
+
+
+def test_results_are_remembered_up_to_so_many_bytes_beside_those_that_are_shown():
+    small = Worker("small", keep=5 * 2**20)
+
+    def made(name, megabytes):
+        size = megabytes * 2**20
+        result = {
+            "one": torch.zeros(size // 8)[:1],
+            "other": (np.zeros(size // 4, np.uint8), b"0" * (size // 4)),
+        }
+        assert small.submit((name,), lambda job: result, "a").wait(LONG)
+
+    for name in "abcdef":
+        made(name, 1)
+    assert all(small.finished((name,)) for name in "abcdef")  # somebody shows them
+    small.retain("a", {("b",), ("f",)})
+    made("g", 2)
+    assert [name for name in "abcdefg" if small.finished((name,))] == ["b", "f", "g"]
+    made("h", 9)
+    assert (
+        small.finished(("h",)) is not None
+    )  # larger than all that may be remembered, and yet what was just made
+    small.close()
+
+
+SIDE = 224
+
+
+def wall(service, picture_count, methods, levels, waiter):
+    """Asks for all that a wall shows, as the page does, and waits for the end."""
+    pictures = [Picture(f"{i}", f"{i}", np.zeros((600, 800, 3), np.uint8)) for i in range(picture_count)]
+    jobs = [service.prediction(picture, "net", waiter) for picture in pictures]
+    for kind in (service.explanation, partial(service.figures, metrics=())):
+        jobs += [
+            kind(picture, Request(method=method, levels=levels), waiter=waiter)
+            for picture in pictures
+            for method in methods
+        ]
+        service.retain(waiter, set(jobs))
+    assert all(job.wait(LONG) for job in jobs)
+    return [job.result for job in jobs]
+
+
+class Counting:
+    """An engine that makes results of the sizes of real ones out of nothing, and counts them."""
+
+    def __init__(self):
+        self.made = 0
+
+    def predict(self, *_):
+        self.made += 1
+        return Prediction(torch.zeros(1000), ("?",) * 1000, (0, 0, 1, 1))
+
+    def explain(self, picture, request, progress, deliver):
+        self.made += 1
+        found = Attribution(torch.zeros(SIDE, SIDE), torch.zeros(7, 7), extent=torch.zeros(2))
+        levels = request.levels
+        curve = Calibration(levels, (0.5,) * len(levels), 0.5, 10)
+        where, layer = (0, 0, 1, 1), Layer("last", (), 1280, 7, 7, "maps")
+        of = (picture.name, picture.digest, request, "", layer, where, (0, 0, 0), 0, "?", 0.5)
+        return Explanation(*of, found, curve, None, 11, 0.1)
+
+    def figures(self, picture, requests, metrics, progress):
+        self.made += 1
+        return [torch.zeros(29)]
+
+
+def test_a_whole_wall_comes_back_without_new_work():
+    """Twenty pictures and twelve methods with their figures, another value of a control, and the first one again."""
+    service = Service(Counting())
+    methods = [find(name)() for name in list(METHODS)[:12]]
+    first = wall(service, 20, methods, PAPER_LEVELS, "a")
+    wall(service, 20, methods, FINE_LEVELS, "a")
+    before = service.engine.made
+    assert before == 20 + 2 * 2 * 20 * 12
+    again = wall(service, 20, methods, PAPER_LEVELS, "a")
+    assert service.engine.made == before
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert nbytes(first[20]) == 4 * (SIDE * SIDE + 7 * 7 + 2)
 
 
 def test_closing_stops_the_running_job():

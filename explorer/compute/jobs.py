@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Set
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from explorer.compute.cache import LRU
+from explorer.compute.cache import LRU, nbytes
 from explorer.errors import ExplorerError
 
 T = TypeVar("T")
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 PROMPT, INTERACTIVE, FOLLOWING, BACKGROUND = range(4)
 _LEASES = {BACKGROUND: 120.0}  # seconds; browsers wake a hidden tab once a minute
 _LEASE = 10.0
+_KEEP = 2**29  # bytes: nine walls of 20 pictures x 12 methods at 224 x 224 pixels
+_BARE = 2**13  # bytes of a job with its key and numbers
 
 
 class State(Enum):
@@ -106,13 +108,16 @@ class Worker:
     next step.
 
     Args:
-        keep: how many finished jobs are remembered, with their results, beside those that somebody still shows.
+        keep: bytes of finished jobs that are remembered, with their results; what somebody still shows is remembered
+            beyond that.
         when_idle: called on the worker's thread when no job is left.
     """
 
-    def __init__(self, name: str, keep: int = 256, when_idle: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, name: str, keep: int = _KEEP, when_idle: Callable[[], None] = lambda: None) -> None:
         self._jobs: dict[tuple[Hashable, ...], Job[Any]] = {}
-        self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(keep, held=lambda job: job.wanted)
+        self._finished: LRU[tuple[Hashable, ...], Job[Any]] = LRU(
+            keep, weigh=lambda job: _BARE + nbytes(job.result), held=lambda job: job.wanted
+        )
         self._queue: list[tuple[int, int, Job[Any]]] = []
         self._sequence = itertools.count()
         self._changed = threading.Condition()
@@ -136,22 +141,22 @@ class Worker:
             work: called with the job on the worker's thread; returns the result.
         """
         with self._changed:
-            job = self._jobs.get(key) or self._finished.get(key)
+            job = self._known(key)
             if job is None:
                 job = self._jobs[key] = Job(key, work, priority)
                 job._interrupt = self._interrupt
                 self._push(job)
-            job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
+            self._renew(job, waiter)
             return job
 
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
         """Renews the waiter's leases on these jobs, and gives up its interest in all others."""
         with self._changed:
             for job in (*self._jobs.values(), *self._finished):
-                if job.key in keys:
-                    job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
-                else:
-                    job._leases.pop(waiter, None)
+                if waiter in job._leases and job.key not in keys:
+                    del job._leases[waiter]
+            for job in filter(None, map(self._known, keys)):
+                self._renew(job, waiter)
 
     def forget(self, key: tuple[Hashable, ...]) -> None:
         """Drops a finished job, so that the next submission runs it again."""
@@ -173,7 +178,13 @@ class Worker:
     def known(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
         """The job of this key, if it is not settled yet or still remembered."""
         with self._changed:
-            return self._jobs.get(key) or self._finished.get(key)
+            return self._known(key)
+
+    def _known(self, key: tuple[Hashable, ...]) -> Job[Any] | None:
+        return self._jobs.get(key) or self._finished.get(key)
+
+    def _renew(self, job: Job[Any], waiter: str) -> None:
+        job._leases[waiter] = time.monotonic() + _LEASES.get(job.priority, _LEASE)
 
     def _push(self, job: Job[Any]) -> None:
         heapq.heappush(self._queue, (job.priority, next(self._sequence), job))

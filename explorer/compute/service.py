@@ -34,7 +34,7 @@ from explorer.probe import Probe
 
 T = TypeVar("T")
 
-_ENCODED = 8  # results, of up to some hundred megabytes each, that are remembered
+_ENCODED = 2**30  # bytes of bundles, of up to some hundred megabytes each, that are remembered
 
 
 class Service:
@@ -50,7 +50,7 @@ class Service:
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         keep_freed_memory()
         self._device = Worker("device", when_idle=return_freed_memory)
-        self._decoder = Worker("decoder", keep=32, when_idle=return_freed_memory)
+        self._decoder = Worker("decoder", when_idle=return_freed_memory)
         self._encoder = Worker("encoder", keep=_ENCODED, when_idle=return_freed_memory)
 
     def upload(self, upload: Upload, waiter: str) -> Job[Picture]:

@@ -124,6 +124,11 @@ class Library:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def nbytes(self) -> int:
+        """What its activations take in memory: nothing where they stay on disk."""
+        return sum(rows.nbytes for rows in self._activations if isinstance(rows, Tensor))
+
     def chances(self, target: int) -> Tensor:
         """(n,) float32, the probability of a class on every record.
 
