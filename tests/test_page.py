@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import skimage
 import torch
+import torchvision
 from pages import chart, control, drawn, link, open_page, settle
 from PIL import Image
 
 from explorer import Request, images
+from explorer.backbones import keep
 from explorer.compute import Engine, Uploads
 from explorer.methods import METHODS, Attribution, Blank
 from explorer.methods.base import from_signed
@@ -120,6 +122,13 @@ def test_controls_appear_in_the_link_and_the_link_restores_them(visit):
     ("key", "value"),
     [
         ("backbone", "../../etc/passwd"),
+        ("backbone", "timm:../../etc/passwd"),
+        ("library", "../../etc/passwd"),
+        ("library", "![x](https://elsewhere/p.png)"),
+        ("look", "';alert(1)-x-999-999"),
+        ("look", "overlay-inferno-55-None-own-<script>"),
+        ("pinned", ",".join(map(str, range(1001)))),
+        ("excluded", "x" * 501),
         ("libra-cam.size", "9" * 30),
         ("libra-cam.size", "٣"),
         ("methods", "<script>"),
@@ -139,6 +148,34 @@ def test_refused_values_of_a_link_are_named(visit, key, value):
     assert any(key in warning.value and "default" in warning.value for warning in app.warning)
     assert [data["alt"] for data in drawn(app)[:2]] == [data["alt"] for data in drawn(visit())[:2]]
     assert key not in app.query_params
+    assert not any(value in warning.value for warning in app.warning)
+
+
+def test_keys_that_nothing_asks_for_change_nothing(visit):
+    app = visit(**{"foo": "<script>alert(1)</script>", "__class__": "1"})
+    assert not app.warning
+    assert drawn(app) == drawn(visit())
+
+
+def test_class_names_are_text_whatever_they_hold(visit, home, tmp_path):
+    hostile = [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "**bold**",
+        "![x](https://e/p.png)",
+    ]
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_1(num_classes=4).state_dict(), tmp_path / "mine.pt")
+    model = keep("mine", "squeezenet1_1", tmp_path / "mine.pt", hostile)
+    classes = {f"classes.{model.identifier}": "0,1,2,3"}
+    app = visit(backbone=model.identifier, methods="random", columns="classes", metrics="adcc", **classes)
+    texts = [text.value for text in [*app.markdown, *app.caption, *app.info]]
+    for label in hostile:
+        assert any(f" map for {label} on chelsea" in data["alt"] for data in drawn(app))
+        assert not any(label in text for text in texts)
+        assert not any(label in body.proto.body for body in app.get("html"))
+        escaped = "".join(rf"\{c}" if c in "*_[]<>:" else c for c in label)
+        assert any(escaped in text for text in texts)
 
 
 def test_a_class_chosen_on_a_page_at_rest_is_explained(visit):
@@ -155,11 +192,6 @@ def test_the_same_picture_twice_is_one_row(visit):
     app.file_uploader[0].set_value([("mine.png", chelsea.read_bytes(), "image/png")])
     settle(app.run())
     assert len(drawn(app, "photo")) == 1
-
-
-def test_a_link_cannot_write_markdown(visit):
-    app = visit(methods="libra-cam", library="![x](https://elsewhere/p.png)")
-    assert not any("![x](" in text.value for text in [*app.caption, *app.error])
 
 
 def test_bad_upload_loses_nothing(visit):

@@ -70,9 +70,11 @@ class Look:
         )
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Reads what ``to_text`` wrote; whatever is not valid takes its default."""
-        return cls.parse(dict(zip((item.name for item in fields(cls)), text.split("-"), strict=False)))
+    def from_text(cls, text: str) -> Self | None:
+        """Reads what ``to_text`` wrote, or the beginning of it; None where a part of it is not valid."""
+        parts = text.split("-")
+        look = cls.parse(dict(zip((item.name for item in fields(cls)), parts, strict=False)))
+        return look if look.to_text().split("-")[: len(parts)] == parts else None
 
     def to_text(self) -> str:
         return "-".join(map(str, astuple(self)))

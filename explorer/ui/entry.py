@@ -9,7 +9,7 @@ from explorer.ui.canvas import Look, look_bar
 from explorer.ui.delivery import deliver_all
 from explorer.ui.offline import offline_line
 from explorer.ui.sidebar import Choice, controls
-from explorer.ui.view import view
+from explorer.ui.view import REFUSED, view
 
 _HERE = Path(__file__).resolve().parent
 # In a checkout the assets lie beside the package, in an installed package inside it.
@@ -47,7 +47,7 @@ def run() -> None:
 def _look() -> Look:
     """The look bar, whose state lives in the view like that of every control."""
     kept = view()
-    start = kept.seed("look", Look(), Look.from_text)
+    start = kept.seed("look", Look(), lambda text: Look.from_text(text) or REFUSED)
     look = look_bar(start, key="look bar", on_change=lambda: None)
     return kept.keep("look", look, Look(), Look.to_text)
 

@@ -1,18 +1,19 @@
 """The references that a visitor has pinned or excluded: kept in the view and in the URL."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from explorer.ui.view import view
+from explorer.ui.view import REFUSED, several, view
 
 Kind = Literal["pinned", "excluded"]
+_MOST, _LONGEST = 1000, 500
 
 
 def preferred(kind: Kind) -> tuple[str, ...]:
     """The ids of the references of a kind, the first chosen first."""
-    found: tuple[str, ...] = view().seed(kind, (), _parse)
+    found: tuple[str, ...] = view().seed(kind, (), _ids)
     return _keep(kind, found)
 
 
@@ -52,5 +53,12 @@ def _keep(kind: Kind, ids: tuple[str, ...]) -> tuple[str, ...]:
     return ids
 
 
-def _parse(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(unquote(part) for part in text.split(",") if part))
+def _ids(text: str) -> Any:
+    found = several(_id, _MOST)(text)
+    return found if found is REFUSED else tuple(dict.fromkeys(found))
+
+
+def _id(text: str) -> Any:
+    """What might name a record of a library, which may be another one."""
+    name = unquote(text)
+    return name if name.isprintable() and 0 < len(name) <= _LONGEST else REFUSED

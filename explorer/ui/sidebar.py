@@ -342,14 +342,15 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
     """Library, rule, seed, limit, and how many records the library holds."""
     sizes = libraries(backbone, layer)
     options = list(sizes)
-    wanted = view().seed("library", BUILT_IN, lambda text: text[:60])
+    parse = one_of({BUILT_IN, ON_THE_FLY, *(info.name for info in installed())})
+    wanted = view().seed("library", BUILT_IN, parse)
     if wanted not in options:
         options.append(wanted)
     library = bound(
         st.selectbox,
         "library",
         BUILT_IN,
-        lambda text: text[:60],
+        parse,
         label="Reference library",
         options=options,
         help="Built-in: crops of the sample photographs, made at first use. On-the-fly: the picture itself in "

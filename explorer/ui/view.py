@@ -1,5 +1,6 @@
 """What a visitor has chosen, kept through page switches and mirrored in the URL, so that a link restores it."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import streamlit as st
 from explorer.images import SAMPLES, Picture
 
 _NONE = object()
+_TIMM = re.compile(r"timm:\w[\w.-]{0,73}", re.ASCII)
 
 
 @dataclass
@@ -151,9 +153,9 @@ def counted(widget: Callable[..., Any], key: str, default: int, low: int, high: 
 
 
 def network(known: Collection[str]) -> Callable[[str], Any]:
-    """The name of a network, one that is known or timm's."""
+    """The name of a network, one that is known or might be timm's."""
     parse = one_of(known)
-    return lambda text: text if text.startswith("timm:") and len(text) < 80 else parse(text)
+    return lambda text: text if _TIMM.fullmatch(text) else parse(text)
 
 
 def selected(
