@@ -29,6 +29,7 @@ from explorer.cli import main
 from explorer.compute.engine import Silent
 from explorer.declaration import Paper
 from explorer.errors import ExplorerError
+from explorer.methods import Blank
 from explorer.render.publication import Layout, Row, encoded, grid
 
 ROOT = Path(__file__).parents[1]
@@ -220,6 +221,120 @@ def test_in_the_figure_the_maps_of_a_method_share_a_scale(engine, upload, first,
         assert drawn.getpixel((drawn.width // 2, drawn.height // 2)) == (grey,) * 3
         saved = np.load(io.BytesIO(files.read(f"maps/{name}.npy")))
         assert saved.max() in (0.5, 1), "the map itself stays from 0 to 1"
+
+
+def look(view, **how):
+    """A figure of nothing but the maps."""
+    return Layout(view, "greys", width=4, dpi=100, photograph=False, classes=False, bar=False, **how)
+
+
+def crop(explanation, picture):
+    """Left, top, right and bottom of what the network sees, in pixels."""
+    sides = (picture.width, picture.height) * 2
+    return [round(share * side) for share, side in zip(explanation.box, sides, strict=True)]
+
+
+def inside(explanation, picture, image):
+    """What a picture file shows of the crop, without the line around it."""
+    left, top, right, bottom = crop(explanation, picture)
+    return np.asarray(image)[top + 1 : bottom - 1, left + 1 : right - 1].astype(float)
+
+
+def enlarged(values, explanation, picture):
+    left, top, right, bottom = crop(explanation, picture)
+    resized = torch.nn.functional.interpolate(
+        torch.as_tensor(values)[None, None], (bottom - top, right - left), mode="bilinear"
+    )
+    return resized[0, 0, 1:-1, 1:-1].numpy().astype(float)
+
+
+@pytest.fixture(scope="module")
+def seen(engine, upload):
+    """A map with a signed map of both signs, smaller than the photograph in both directions."""
+    explanation = engine.explain(upload, Request(target=285))
+    small = torch.nn.functional.avg_pool2d(explanation.attribution.saliency[None], 2)[0]
+    signed = explanation.attribution.signed
+    assert float(signed.min()) < 0 < float(signed.max())
+    return replace(explanation, attribution=replace(explanation.attribution, saliency=small))
+
+
+def naive(explanation, picture, view, cut):
+    """The pixels of a view, computed another way."""
+    photograph = inside(explanation, picture, picture.image)
+    saliency = explanation.attribution.saliency.numpy()
+    values = enlarged(saliency, explanation, picture)[..., None]
+    if view == "overlay":
+        return 0.45 * photograph + 0.55 * 255 * values
+    if view == "heat":
+        return np.repeat(255 * values, 3, axis=2)
+    if view == "signed":
+        signed = enlarged(explanation.attribution.signed.numpy(), explanation, picture)[..., None]
+        share = signed / np.abs(signed).max()
+        orange, blue = np.array([230, 118, 28]), np.array([56, 146, 208])
+        return 255 + np.abs(share) * (np.where(share > 0, orange, blue) - 255)
+    lowest = np.sort(saliency.ravel())[saliency.size * cut // 100]
+    if view == "cut":
+        kept = enlarged(np.where(saliency < lowest, 0, saliency), explanation, picture)[..., None]
+        return kept * photograph + (1 - kept) * np.array(explanation.fill)
+    return np.where(values < lowest, photograph * 105 / 255, photograph)
+
+
+@pytest.mark.parametrize("cut", [None, 70])
+@pytest.mark.parametrize("view", ["overlay", "heat", "signed", "cut", "outline"])
+def test_the_pictures_follow_the_view_of_the_page(seen, upload, view, cut):
+    layout = look(view, cut=cut)
+    taken = Wall((Line(upload, "", (Hung("Grad-CAM", seen),)),), (), layout)
+    files = zipfile.ZipFile(io.BytesIO(pack(taken, Silent()).archive))
+    with Image.open(io.BytesIO(files.read("overlays/01-grad-cam.png"))) as drawn:
+        shown = inside(seen, upload, drawn)
+        [axes] = grid(rows(taken), layout).axes
+        in_the_figure = axes.images[0].get_array()
+        size = in_the_figure.shape[1::-1]
+        assert np.array_equal(in_the_figure, np.asarray(drawn.resize(size, Image.Resampling.LANCZOS)))
+    expected = naive(seen, upload, view, cut or seen.calibration.cut)
+    off = np.abs(shown - expected).max(axis=2) > 2
+    if view == "outline":
+        rim = (shown == 255).all(axis=2)
+        assert 0.005 < rim.mean() < 0.1
+        assert not (off & ~rim).any()
+    else:
+        assert off.mean() < 0.001
+    signed = np.load(io.BytesIO(files.read("signed/01-grad-cam.npy")), allow_pickle=False)
+    assert np.array_equal(signed, seen.attribution.signed.numpy())
+
+
+def test_signed_maps_of_a_method_share_a_scale(seen, upload):
+    """At half the reach the colours are half way to white; the bar says the values."""
+    made = seen.attribution
+    half = replace(seen, attribution=replace(made, signed=made.signed / 2))
+    taken = Wall(
+        tuple(Line(upload, "", (Hung("Grad-CAM", one),)) for one in (seen, half)), (), look("signed")
+    )
+    shared = replace(taken, layout=replace(taken.layout, shared=True, bar=True))
+
+    def files(wall):
+        archive = zipfile.ZipFile(io.BytesIO(pack(wall, Silent()).archive))
+        pictures = (archive.read(f"overlays/{name}.png") for name in ("01-grad-cam", "01-grad-cam-2"))
+        return [inside(seen, upload, Image.open(io.BytesIO(one))) for one in pictures]
+
+    first, second = files(taken)
+    assert np.array_equal(first, second)
+    first, second = files(shared)
+    assert second == pytest.approx((255 + first) / 2, abs=3)
+    reach = float(made.signed.abs().max())
+    ticks = [label.get_text() for label in grid(rows(shared), shared.layout).axes[-1].get_yticklabels()]
+    assert ticks == [f"{-reach:.3g}", "0", f"{reach:.3g}"]
+    own = grid(rows(taken), replace(taken.layout, bar=True))
+    assert "one scale per map" in texts(own)
+
+
+def test_a_map_against_the_class_is_blank_but_in_the_signed_view(seen, upload):
+    made = replace(
+        seen.attribution, blank=Blank.AGAINST, saliency=torch.zeros_like(seen.attribution.saliency)
+    )
+    line = [Row(upload, "", [("Grad-CAM", replace(seen, attribution=made))])]
+    assert "blank" in texts(grid(line, look("overlay")))
+    assert "blank" not in texts(grid(line, look("signed")))
 
 
 def test_the_bar_of_several_scales_says_so(wall):

@@ -11,6 +11,7 @@ from pages import link, open_page, settle
 
 from explorer import Engine, Request, sample
 from explorer.compute import Job, State
+from explorer.ui.canvas import VIEWS
 from explorer.ui.state import service
 from explorer.ui.takeaway import _lacking
 
@@ -117,6 +118,16 @@ def test_the_scale_of_the_page_is_that_of_the_figure(visit):
     text = zipfile.ZipFile(io.BytesIO(shared.archive)).read("README.md").decode()
     highest = max(entry["extent"][1] for entry in manifest(shared)["explanations"])
     assert f"- grad-cam: from 0 to {highest:.3g}\n" in text
+
+
+def test_the_view_of_the_page_is_that_of_the_figure(visit):
+    figures = {}
+    for view in VIEWS:
+        app = press(visit(methods="grad-cam", look=f"{view}-inferno-55-60"))
+        figures[view] = taken(app).figure["png"]
+        assert ("show a wipe as an overlay" in captions(app)) == (view == "wipe")
+    assert figures.pop("wipe") == figures["overlay"]
+    assert len({*figures.values()}) == 5
 
 
 def test_what_cannot_be_drawn_is_said(visit):

@@ -7,7 +7,8 @@ _TEXT = """\
 # Maps of CAM Explorer
 
 `figure.png`, `figure.svg` and `figure.pdf` show everything at once. `maps` holds each map (float32, 0 to 1, in the
-frame of the network's input), `overlays` the map on its photograph, `pictures` the photographs as they were decoded.
+frame of the network's input), `signed` the same before ReLU and scaling (float32, at the layer's resolution),
+`overlays` each map on its photograph as the figure shows it, `pictures` the photographs as they were decoded.
 {tables}`references.bib` has the papers to cite. `manifest.json` says what everything was made of, with the
 digest (sha256) of every file; `extent` are the values in the method's own units that 0 and 1 of a map stand for.
 

@@ -37,7 +37,7 @@ class Wall:
     Args:
         rows: those of one picture one after the other.
         metrics: that the figures are of.
-        layout: of the figure; the overlays have its colours and its scale too.
+        layout: of the figure; the overlays have its view, its colours and its scale too.
         missing: what is not on the wall yet, a phrase each.
     """
 
@@ -64,7 +64,7 @@ class Wall:
     def ends(self) -> dict[str, Ends]:
         """The scales that methods share, by their names with their options; none where each map has its own."""
         shown = (hung.explanation for row in self.rows for hung in row.maps)
-        return shared_ends(shown) if self.layout.shared else {}
+        return shared_ends(shown, signed=self.layout.view == "signed") if self.layout.shared else {}
 
     @property
     def identity(self) -> str:

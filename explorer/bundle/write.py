@@ -18,9 +18,9 @@ from explorer.errors import ExplorerError
 from explorer.metrics import Metric
 from explorer.render.arrays import npy
 from explorer.render.manifest import as_json, manifest
-from explorer.render.overlay import jpeg, overlay, png
+from explorer.render.overlay import jpeg, png
 from explorer.render.publication import FORMATS, Row, encoded, grid
-from explorer.render.scale import scaled
+from explorer.render.views import drawn
 
 _PREVIEW = 1400  # pixels
 _ABOUT = ("map", "picture", "network", "layer", "method")
@@ -51,8 +51,8 @@ def pack(wall: Wall, progress: Progress) -> Packed:
         for row in wall.rows
         if row.maps
     ]
-    drawn = grid(rows, wall.layout)
-    figure = {kind: encoded(drawn, kind) for kind in FORMATS}
+    sheet = grid(rows, wall.layout)
+    figure = {kind: encoded(sheet, kind) for kind in FORMATS}
     progress.begin("Making the bundle", count)
     buffer, digests, size = io.BytesIO(), {}, 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -78,9 +78,9 @@ def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator
     for name, row, hung in wall.named():
         explanation = hung.explanation
         yield f"maps/{name}.npy", npy(explanation.attribution.saliency.numpy())
-        values = scaled(explanation, ends.get(str(explanation.request.method)))
-        drawn = overlay(row.picture, values, explanation.box, layout.colour_map, layout.opacity)
-        yield f"overlays/{name}.png", png(drawn)
+        yield f"signed/{name}.npy", npy(explanation.attribution.signed.numpy())
+        scale = ends.get(str(explanation.request.method))
+        yield f"overlays/{name}.png", png(drawn(row.picture, explanation, layout, scale))
         progress.advance(1)
     for kind, data in figure.items():
         yield f"figure.{kind}", data
@@ -133,6 +133,7 @@ def _manifest(wall: Wall, digests: dict[str, str]) -> dict[str, object]:
         paths[position] = {
             "picture": f"pictures/{number:02}.png",
             "map": f"maps/{name}.npy",
+            "signed": f"signed/{name}.npy",
             "overlay": f"overlays/{name}.png",
         }
         if hung.figures is not None:

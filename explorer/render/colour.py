@@ -27,10 +27,12 @@ def diverging_table() -> NDArray[np.uint8]:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-def diverging_levels(values: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
-    """The row of ``diverging_table`` for each of the values, of any range, and their reach: the largest magnitude,
-    which stands at an end of the table; zero is always row 127."""
-    reach = float(np.abs(values).max())
+def diverging_levels(
+    values: NDArray[np.float32], reach: float | None = None
+) -> tuple[NDArray[np.uint8], float]:
+    """The row of ``diverging_table`` for each of the values, of any range, and the reach: the magnitude that stands at
+    an end of the table, their largest if none is given; zero is always row 127."""
+    reach = float(np.abs(values).max()) if reach is None else reach
     return np.rint(127 * (1 + values / (reach or 1))).astype(np.uint8), reach
 
 

@@ -1,7 +1,7 @@
 """A map over its photograph as a picture file."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,15 +27,39 @@ def overlay(
         box: the crop as fractions of the picture (left, top, right, bottom).
         opacity: of the map, 0 to 1.
     """
+    table = colour_table(colour_map)
+    return laid_over(
+        picture,
+        box,
+        saliency,
+        lambda values: (table[np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)], opacity),
+    )
+
+
+def laid_over(
+    picture: Picture,
+    box: Box,
+    values: NDArray[np.float32],
+    paint: Callable[[NDArray[np.float32]], tuple[NDArray[np.uint8], NDArray[np.floating] | float]],
+) -> Image.Image:
+    """The whole photograph with what is made of values (H, W) laid over the network's crop, which is outlined.
+
+    Args:
+        box: as of ``overlay``.
+        paint: from the values at each pixel of the crop (h, w) to colours, which broadcast to (h, w, 3), and to their
+            opacity, 0 to 1, which broadcasts to (h, w).
+    """
     width, height = picture.width, picture.height
     corners = [round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height)]
     left, top = corners[:2]
     right, bottom = max(corners[2], left + 1), max(corners[3], top + 1)
-    scaled = Image.fromarray(saliency).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
-    values = np.rint(255 * np.clip(np.asarray(scaled), 0, 1)).astype(np.uint8)
-    colours = Image.fromarray(colour_table(colour_map)[values])
+    across, down = right - left, bottom - top
+    resized = Image.fromarray(values).resize((across, down), Image.Resampling.BILINEAR)
+    colours, opacity = paint(np.asarray(resized))
+    mask = np.rint(255 * np.broadcast_to(np.clip(opacity, 0, 1), (down, across))).astype(np.uint8)
+    painted = Image.fromarray(np.ascontiguousarray(np.broadcast_to(colours, (down, across, 3))))
     result = picture.image.copy()
-    result.paste(colours, (left, top), Image.new("L", colours.size, round(255 * opacity)))
+    result.paste(painted, (left, top), Image.fromarray(mask))
     ImageDraw.Draw(result).rectangle((left, top, right - 1, bottom - 1), outline="white")
     return result
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from explorer.compute import Explanation
 from explorer.errors import ExplorerError
 from explorer.images import Picture
-from explorer.render.colour import colour_table
-from explorer.render.overlay import overlay
-from explorer.render.scale import Ends, scaled, shared_ends
+from explorer.render.colour import colour_table, diverging_table
+from explorer.render.scale import Ends, shared_ends, signed_ends
+from explorer.render.views import Style, drawn, nothing_to_see
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,16 +47,14 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the figure is drawn.
+class Layout(Style):
+    """How the figure and its maps are drawn.
 
     Args:
         width: in inches; the height follows from the pictures.
         dpi: dots per inch, of the PNG and of the pictures inside SVG and PDF.
         photograph, classes, bar: whether each photograph stands beside its maps, the explained class beside the
-            picture's name, and a colour bar at the right.
-        colour_map: a key of ``COLOUR_MAPS``; ``opacity`` of the maps, 0 to 1.
-        shared: whether all maps of a method share one scale of colours, instead of each its own.
+            picture's name, and a colour bar at the right where the view has colours.
     """
 
     width: float = 17 / 2.54
@@ -62,9 +62,6 @@ class Layout:
     photograph: bool = True
     classes: bool = True
     bar: bool = True
-    colour_map: str = "inferno"
-    opacity: float = 0.55
-    shared: bool = False
 
 
 def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
@@ -81,10 +78,11 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
     dpi = layout.dpi
     gap, width = round(dpi * _GAP), round(dpi * layout.width)
     shown = [explanation for row in rows for _, explanation in row.maps]
-    ends = shared_ends(shown) if layout.shared else {}
-    ticks, meaning = _bar(shown, ends)
+    signed, bar = layout.view == "signed", layout.bar and layout.view not in ("cut", "outline")
+    ends = shared_ends(shown, signed=signed) if layout.shared else {}
+    ticks, meaning = _signed_bar(shown, ends) if signed else _bar(shown, ends)
     beside = _BAR + (1 + max(map(len, ticks))) * _LETTER + _LINE * bool(meaning) + _GAP
-    right = round(dpi * beside) if layout.bar else 0
+    right = round(dpi * beside) if bar else 0
     fit = _fitted(rows, layout, len(columns), right)
     left, cell = fit.left, fit.cell
     wrapped = [textwrap.wrap(title or "Picture", _letters(cell, dpi)) for title in columns]
@@ -106,16 +104,16 @@ def grid(rows: Sequence[Row], layout: Layout) -> "Figure":
         former = picture
         for column, explanation in maps:
             place = places[column]
-            if explanation.attribution.blank is not None:
+            if nothing_to_see(explanation, layout.view):
                 sheet.write(place + cell / 2, middle, "blank", ha="center", va="center", color="#555555")
             else:
-                values = scaled(explanation, ends.get(str(explanation.request.method)))
-                covered = overlay(picture, values, explanation.box, layout.colour_map, layout.opacity)
+                covered = drawn(picture, explanation, layout, ends.get(str(explanation.request.method)))
                 sheet.place(covered, (place + inset, above, wide, tall))
         upper += high + gap
-    if layout.bar:
+    if bar:
         high = upper - gap - top
-        sheet.colour_bar(layout.colour_map, ticks, (width - right, top, round(dpi * _BAR), high))
+        table = diverging_table() if signed else colour_table(layout.colour_map)
+        sheet.colour_bar(table, ticks, (width - right, top, round(dpi * _BAR), high))
         said = _shortened(meaning, _letters(high, dpi))
         sheet.write(width - gap, top + high / 2, said, rotation=90, ha="right", va="center")
     return sheet.figure
@@ -225,11 +223,11 @@ class _Sheet:
         axes.imshow(image.resize(box[2:], Image.Resampling.LANCZOS), interpolation="none", aspect="auto")
         axes.set_axis_off()
 
-    def colour_bar(self, colour_map: str, ticks: Sequence[str], box: tuple[int, int, int, int]) -> None:
+    def colour_bar(
+        self, table: NDArray[np.uint8], ticks: Sequence[str], box: tuple[int, int, int, int]
+    ) -> None:
         axes = self._axes(box)
-        axes.imshow(
-            colour_table(colour_map)[::-1, None], extent=(0, 1, 0, 1), interpolation="none", aspect="auto"
-        )
+        axes.imshow(table[::-1, None], extent=(0, 1, 0, 1), interpolation="none", aspect="auto")
         axes.set_xticks([])
         axes.yaxis.tick_right()
         axes.set_yticks([0, 0.5, 1], ticks, family=_FONT, size=_POINTS - 1)
@@ -264,6 +262,18 @@ def _bar(shown: Sequence[Explanation], ends: Mapping[str, Ends]) -> tuple[list[s
         return ["low" if any(low for low, _ in scales) else "0", "", "high"], "one scale per method"
     low, high = next(iter(scales), (0.0, 1.0))
     return [f"{value:.3g}" for value in (low, (low + high) / 2, high)], ""
+
+
+def _signed_bar(shown: Sequence[Explanation], ends: Mapping[str, Ends]) -> tuple[list[str], str]:
+    """The same of signed maps. Numbers, unless the maps have several scales."""
+    scales = {
+        ends.get(str(explanation.request.method)) or signed_ends(explanation)
+        for explanation in shown
+        if not nothing_to_see(explanation, "signed")
+    }
+    if len(scales) == 1 and (scale := scales.pop()) is not None:
+        return [f"{value:.3g}" for value in (scale[0], 0.0, scale[1])], ""
+    return ["\N{MINUS SIGN}", "0", "+"], f"one scale per {'method' if ends else 'map'}"
 
 
 def _label(row: Row, *, classes: bool) -> list[str]:

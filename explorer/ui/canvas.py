@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import cv2
 import numpy as np
 import streamlit as st
 
 from explorer.render.colour import COLOUR_MAPS, colour_table, diverging_levels, diverging_table
+from explorer.render.views import Style, View
 
 VIEWS = {
     "overlay": "Overlay",
@@ -78,6 +79,13 @@ class Look:
 
     def to_text(self) -> str:
         return "-".join(map(str, astuple(self)))
+
+    @property
+    def style(self) -> Style:
+        """The same for a picture file, where a wipe is an overlay."""
+        views: tuple[View, ...] = get_args(View)
+        view: View = next((one for one in views if one == self.view), "overlay")
+        return Style(view, self.colour_map, self.opacity / 100, self.cut, self.scale == "shared")
 
 
 def look_bar(look: Look, key: str, on_change: Callable[[], None]) -> Look:

@@ -14,8 +14,9 @@ from explorer.methods import Blank, Method, UndefinedMethodError
 from explorer.render.arrays import npy
 from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.manifest import as_json, manifest
-from explorer.render.overlay import jpeg, overlay, png
-from explorer.render.scale import Ends, scaled
+from explorer.render.overlay import jpeg, png
+from explorer.render.scale import Ends
+from explorer.render.views import Style, drawn
 from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Cell, Row, target_key, titled
 from explorer.ui.canvas import Look
@@ -140,7 +141,7 @@ def _downloads(
         "Picture (.png)": (
             "png",
             "image/png",
-            _png(picture, explanation, look.colour_map, look.opacity, scale),
+            _png(picture, explanation, look.style, scale),
         ),
         "Map (.npy)": ("npy", "application/octet-stream", npy(saliency)),
         "Signed map (.npy)": (
@@ -280,11 +281,8 @@ def draw_map(
 
 
 @lru_cache(maxsize=8)
-def _png(
-    picture: Picture, explanation: Explanation, colour_map: str, opacity: int, scale: Ends | None
-) -> bytes:
-    values = scaled(explanation, scale)
-    return png(overlay(picture, values, explanation.box, colour_map, opacity / 100))
+def _png(picture: Picture, explanation: Explanation, style: Style, scale: Ends | None) -> bytes:
+    return png(drawn(picture, explanation, style, scale))
 
 
 @lru_cache(maxsize=64)

@@ -44,7 +44,7 @@ def show(choice: Choice, look: Look) -> None:
         order = ordered(names, complete, choice.figures)
         shown = [(row, jobs) for row, jobs in zip(board.rows, measured, strict=True) if row.shown]
         made = (explanation for row in board.shown for explanation in row.explanations)
-        scales = shared_ends(made) if look.scale == "shared" else {}
+        scales = shared_ends(made, signed=look.view == "signed") if look.scale == "shared" else {}
         for _, lines in groupby(shown, lambda one: one[0].picture.digest):
             _picture(
                 list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)

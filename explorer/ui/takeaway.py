@@ -35,8 +35,8 @@ def take_away(board: Board, choice: Choice, look: Look, order: Sequence[str], me
     """
     with st.expander("Take away", icon=":material/download:", key="take away"):
         st.caption(
-            "A ZIP file with the photographs, every map, every overlay, a figure for print, tables, references "
-            "(BibTeX) and a manifest. The command in its README makes the same maps again."
+            "A ZIP file with the photographs, every map, also signed and drawn in the chosen view, a figure for print, "
+            "tables, references (BibTeX) and a manifest. The command in its README makes the same maps again."
         )
         wall = Wall(
             tuple(
@@ -151,16 +151,15 @@ def _layout(look: Look) -> Layout:
             selection_mode="multi",
             help="The photograph without a map, the explained class, and what the colours mean.",
         )
-    opacity = 1.0 if look.view == "heat" else look.opacity / 100
+    if look.view == "wipe":
+        st.caption("The figure and the bundle's pictures show a wipe as an overlay.")
     return Layout(
-        width / _UNITS[unit],
-        dpi,
+        **vars(look.style),
+        width=width / _UNITS[unit],
+        dpi=dpi,
         photograph="photograph" in parts,
         classes="classes" in parts,
         bar="bar" in parts,
-        colour_map=look.colour_map,
-        opacity=opacity,
-        shared=look.scale == "shared",
     )
 
 
