@@ -1,4 +1,4 @@
-"""Every control of every page, set to something else, is restored by the link that results."""
+"""Every control of every page says what it does, and set to something else it is restored by the link that results."""
 
 import re
 from types import SimpleNamespace
@@ -7,6 +7,7 @@ import pytest
 import streamlit
 from pages import link, open_page, settle
 from streamlit.runtime.state.common import TESTING_KEY
+from streamlit.testing.v1.element_tree import Block
 
 from explorer.methods import METHODS
 from explorer.ui.lab import SECTIONS
@@ -100,10 +101,32 @@ def changeable(app):
     }
 
 
+def unexplained(block):
+    """The labels of the widgets without help, of those that Streamlit can give one."""
+    found = []
+    for child in block.children.values():
+        if isinstance(child, Block):
+            found += unexplained(child)
+        proto = child.proto.popover if child.type == "popover" else child.proto
+        known = {field.name for field in proto.DESCRIPTOR.fields} if proto is not None else set()
+        if {"help", "id"} <= known and not proto.help:
+            found.append(proto.label)
+    return found
+
+
+def test_what_comes_later_says_what_it_does():
+    app = open_page("compare", methods="grad-cam", what__chelsea="grey:0.1,0.1,0.9,0.9")
+    [make] = [button for button in app.button if button.label == "Make the bundle"]
+    settle(make.click().run())
+    assert "Figure (PDF)" in [one.proto.label for one in app.get("download_button")]
+    assert unexplained(app._tree) == []
+
+
 @pytest.mark.parametrize("case", PAGES)
 def test_all_that_stand_together(case):
     page, query = PAGES[case]
     app = open_page(page, **query)
+    assert unexplained(app._tree) == []
     before = values(app)
     turned = [key for key in changeable(app) if not key.startswith(DECIDE)]
     for key in turned:

@@ -36,6 +36,7 @@ LARGEST = 200  # MB, of a library that goes through the browser
 _TEXTURES, _TRAIN = "textures", "train"
 _MOST = 100_000
 _Made = tuple[str, list[LibraryInfo]]  # the key of a library, and what was removed to make room for it
+_LAYERS = "Several are filled in one pass over the pictures; the deepest stands first."
 _KEEP = {"all": "All that can be read", "confident": "Recognised rightly, with at least 80%"}
 
 
@@ -112,7 +113,11 @@ def import_form() -> None:
         name = st.text_input(
             "Another name", key="import name", max_chars=60, help="Empty: the name that it was exported with."
         ).strip()
-        asked = pressed("Import", disabled=file is None or busy("library"))
+        asked = pressed(
+            "Import",
+            disabled=file is None or busy("library"),
+            help="Checks the file and adds its library to those of this server.",
+        )
         if asked and file is not None and not busy("library"):
             _import(file, name)
             st.rerun()
@@ -169,7 +174,7 @@ def _part(text: str) -> Any:
 def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
     known = [layer.name for layer in reversed(board.watch(choice.layers()).result or ())]
     if not known:
-        st.multiselect("Layers", [], disabled=True, key="layers to fill")
+        st.multiselect("Layers", [], disabled=True, key="layers to fill", help=_LAYERS)
         return ()
     default = choice.request.layer or known[0]
     return tuple(
@@ -181,7 +186,7 @@ def _layers(board: Board, choice: Choice) -> tuple[str, ...]:
             ",".join,
             label="Layers",
             options=known,
-            help="Several are filled in one pass over the pictures; the deepest stands first.",
+            help=_LAYERS,
         )
     )
 

@@ -99,7 +99,13 @@ def map_cell(
         return
     if job.error is not None:
         st.error(plain(job.error))
-        st.button("Try again", key=f"retry {cell.name} {job.key}", on_click=service().retry, args=(job,))
+        st.button(
+            "Try again",
+            key=f"retry {cell.name} {job.key}",
+            on_click=service().retry,
+            args=(job,),
+            help="Makes the map once more.",
+        )
         return
     if explanation is None:
         with st.container(height=220, border=True):
@@ -131,31 +137,45 @@ def _downloads(
     """The files of one map, made when the popover opens: what is registered at every poll can be gone at a click."""
     method = explanation.request.method.name
     place = " ".join((picture.digest, method, cell.place))
-    popover = st.popover("Download", width="stretch", key=f"download {place}", on_change="rerun")
+    popover = st.popover(
+        "Download",
+        width="stretch",
+        key=f"download {place}",
+        on_change="rerun",
+        help="This map as a picture and as numbers, and what made it.",
+    )
     if not popover.open:
         return
     stem = "-".join(filter(None, (picture.name.rsplit(".", 1)[0], method, cell.place.replace(":", "-"))))
     saliency = explanation.attribution.saliency.numpy()
     measured = {0: (strip.figures, strip.chosen.metrics)} if strip and strip.figures else {}
-    files: dict[str, tuple[str, str, str | bytes]] = {
+    files: dict[str, tuple[str, str, str | bytes, str]] = {
         "Picture (.png)": (
             "png",
             "image/png",
             _png(picture, explanation, look.style, scale),
+            "The photograph with the map in the view of the page.",
         ),
-        "Map (.npy)": ("npy", "application/octet-stream", npy(saliency)),
+        "Map (.npy)": (
+            "npy",
+            "application/octet-stream",
+            npy(saliency),
+            "Its values from 0 to 1 for NumPy, in the frame of the network's input.",
+        ),
         "Signed map (.npy)": (
             "signed.npy",
             "application/octet-stream",
             npy(explanation.attribution.signed.numpy()),
+            "Its values before ReLU and scaling, at the layer's resolution.",
         ),
         "Manifest (.json)": (
             "json",
             "application/json",
             as_json(manifest([replace(explanation, name=picture.name)], measured=measured)),
+            "What the map was made of and what was measured of it.",
         ),
     }
-    for label, (suffix, kind, content) in files.items():
+    for label, (suffix, kind, content, explained) in files.items():
         popover.download_button(
             label,
             content,
@@ -163,6 +183,7 @@ def _downloads(
             kind,
             key=f"{suffix} {place}",
             on_click="ignore",
+            help=explained,
             width="stretch",
         )
 
@@ -181,7 +202,7 @@ def calibration_block(rows: Sequence[Row], look: Look) -> None:
         ("probability", "gain"),
         label="Vertical axis",
         format_func=str.capitalize,
-        label_visibility="collapsed",
+        help="The probability of the class on the picture that is left, or how much it is above that of the whole one.",
     )
     st.plotly_chart(
         calibration_chart(

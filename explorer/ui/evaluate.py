@@ -35,10 +35,10 @@ from explorer.ui.view import bound, one_of, selected, turn, view
 
 _NONE = "none"
 _FILES = {
-    "report.html": "text/html",
-    "pictures.csv": "text/csv",
-    "pictures.parquet": "application/vnd.apache.parquet",
-    "summary.json": "application/json",
+    "report.html": ("text/html", "Tables and charts on one page, to read and to pass on."),
+    "pictures.csv": ("text/csv", "Every figure of every picture, for a spreadsheet."),
+    "pictures.parquet": ("application/vnd.apache.parquet", "The same for pandas and its kin."),
+    "summary.json": ("application/json", "Means, intervals, tests, and what everything was made of."),
 }
 _STYLE = """
 <style>
@@ -299,11 +299,18 @@ def _result(one: Kept) -> None:
         config={"displayModeBar": False},
         alt=f"{column.title} of each method, plain and calibrated, with its 95% interval",
     )
-    popover = st.popover("Download", key="download evaluation", on_change="rerun")
+    popover = st.popover(
+        "Download",
+        key="download evaluation",
+        on_change="rerun",
+        help="The report, the tables and what made them.",
+    )
     if popover.open:
-        for file, kind in _FILES.items():
+        for file, (kind, explained) in _FILES.items():
             content = (one.folder / file).read_bytes()
-            popover.download_button(file, content, file, kind, key=file, on_click="ignore", width="stretch")
+            popover.download_button(
+                file, content, file, kind, key=file, on_click="ignore", width="stretch", help=explained
+            )
     _shell(one)
 
 

@@ -87,7 +87,14 @@ def _navigation() -> bool:
     last = len(LESSONS)
     at = known(_KEY, 1, whole(1, last))  # the list is drawn after the first button
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.button("Back", icon=":material/arrow_back:", disabled=at == 1, on_click=_go, args=(at - 1,))
+        st.button(
+            "Back",
+            icon=":material/arrow_back:",
+            disabled=at == 1,
+            on_click=_go,
+            args=(at - 1,),
+            help="The lesson before.",
+        )
         bound(
             st.selectbox,
             _KEY,
@@ -96,9 +103,16 @@ def _navigation() -> bool:
             label="Lesson",
             options=range(1, last + 1),
             format_func=_title,
-            label_visibility="collapsed",
+            help="From what the network sees to what metrics reward; each stands for itself.",
         )
-        st.button("Next", icon=":material/arrow_forward:", disabled=at == last, on_click=_go, args=(at + 1,))
+        st.button(
+            "Next",
+            icon=":material/arrow_forward:",
+            disabled=at == last,
+            on_click=_go,
+            args=(at + 1,),
+            help="The lesson after.",
+        )
         return toggled(
             "present",
             label="Presenter mode",

@@ -143,7 +143,13 @@ def _half_built(begun: Unfinished) -> None:
                 f"{begun.pictures:,} pictures). Choose the same pictures and press Build to go on."
             )
         )
-        st.button("Give up", key=f"give up {begun.space} {begun.name}", on_click=_do, args=(forget, begun))
+        st.button(
+            "Give up",
+            key=f"give up {begun.space} {begun.name}",
+            on_click=_do,
+            args=(forget, begun),
+            help="Deletes what is built of it so far.",
+        )
 
 
 def _broken(folder: Path) -> None:
@@ -288,9 +294,15 @@ def _deeds(board: Board, info: LibraryInfo) -> None:
                 on_click="ignore",
                 help="The library as one file, to be imported on another machine.",
             )
-        with st.popover("Delete"):
+        with st.popover("Delete", help="Asks once more before anything is deleted."):
             st.markdown(plain(f"Delete {_called(info)}? It has to be built or imported again to come back."))
-            st.button("Delete it", type="primary", on_click=_do, args=(delete, info))
+            st.button(
+                "Delete it",
+                type="primary",
+                on_click=_do,
+                args=(delete, info),
+                help="Removes its files from this server, for every visitor.",
+            )
     if info.bytes > LARGEST * 10**6:
         st.caption("Too large to be exported through the browser: use `cam-explorer library export`.")
     if verified == identity:

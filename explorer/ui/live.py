@@ -99,7 +99,13 @@ def follow(
 def fault(job: Job[Any]) -> None:
     """Why a job failed, with a button that lets it run again."""
     st.error(plain(str(job.error)))
-    st.button("Try again", key=f"retry {job.key}", on_click=service().retry, args=(job,))
+    st.button(
+        "Try again",
+        key=f"retry {job.key}",
+        on_click=service().retry,
+        args=(job,),
+        help="Does what has failed once more.",
+    )
 
 
 def chosen_row(rows: list[Row], key: str) -> Row:
@@ -115,6 +121,7 @@ def chosen_row(rows: list[Row], key: str) -> Row:
         names,
         label="Picture",
         format_func=lambda name: plain(names[name].picture.name),
+        help="Which of the chosen pictures this part of the page looks at.",
     )
     return names.get(picked, rows[0])
 

@@ -59,12 +59,19 @@ def _kept(model: OwnModel, compare: StreamlitPage, *, new: bool) -> None:
                 f"{model.architecture}, {len(model.labels)} classes, {model.megabytes:.0f} MB, from {model.source}"
             )
         )
-        if pressed("Explain with it", f"use {model.fingerprint}", type="primary" if new else "secondary"):
+        if pressed(
+            "Explain with it",
+            f"use {model.fingerprint}",
+            type="primary" if new else "secondary",
+            help="Chooses it as the network and opens Compare.",
+        ):
             turn("backbone", model.identifier)
             st.switch_page(compare)
-        with st.popover("Delete"):
+        with st.popover("Delete", help="Asks once more before anything is deleted."):
             st.markdown(plain(f"Delete {model.name} from this server? What was made with it stays."))
-            if pressed("Delete it", f"delete {model.fingerprint}"):
+            if pressed(
+                "Delete it", f"delete {model.fingerprint}", help="Removes its weights, for every visitor."
+            ):
                 try:
                     backbones.delete(model)
                 except OwnModelError as refusal:

@@ -33,7 +33,13 @@ def why_blank(picture: Picture, cell: Cell, explanation: Explanation, choice: Ch
     for remedy in _remedies(blank, picture, cell, explanation, choice):
         place = f"{picture.digest} {cell.method.name} {cell.place}"
         key = f"{remedy.title} {place}"
-        st.button(remedy.title, key=key, on_click=turn, args=(remedy.key, remedy.value))
+        st.button(
+            remedy.title,
+            key=key,
+            on_click=turn,
+            args=(remedy.key, remedy.value),
+            help="Changes this choice for the whole page; it may bring a map.",
+        )
 
 
 def _remedies(

@@ -43,6 +43,17 @@ _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
 _LIMITS = (1e-6, 1e-5, UNLIKELY, 1e-3, 1e-2, 0.1, 1.0)
 _MOMENT = 0.1  # seconds
+_FAMILIES: dict[str, str] = {
+    "gradients": "Channels weighted by the gradient of the class: one pass back, so they are quick.",
+    "masking": "Channels weighted by what the network says of the picture that they mask: a forward pass for each.",
+    "Shapley values": "The channels' fair shares in the score of the class, exact or by sampling.",
+    "relevance": "The score of the class handed back from layer to layer by rules of propagation.",
+    "optimisation": "Weights found for this very picture by optimising what the masked picture scores.",
+    "references": "The picture compared with pictures of other classes out of a library.",
+    "activations": "What the layer responds to most, whatever the class.",
+    "controls": "Maps that look at no network, to compare the others with: a good method must beat them.",
+}
+_LAYER = "Where the network is cut: channels x height x width of its maps. The deepest is on top."
 
 
 @dataclass(frozen=True)
@@ -185,7 +196,12 @@ def _linked() -> list[Upload]:
             f"{'it' if gone == 1 else 'them'} again."
         )
     if named:
-        st.button("Forget the photographs of the link", width="stretch", on_click=_forget)
+        st.button(
+            "Forget the photographs of the link",
+            width="stretch",
+            on_click=_forget,
+            help="Takes them off the page and out of its link.",
+        )
     return held
 
 
@@ -210,7 +226,8 @@ def _methods(undefined: Job[dict[str, str]] | None) -> list[type[Method]]:
         family: [name for name, method in METHODS.items() if method.family == family]
         for family in get_args(Family)
     }
-    return [METHODS[name] for name in grouped("methods", list(DEFAULT_METHODS), families, format_func=title)]
+    chosen = grouped("methods", list(DEFAULT_METHODS), families, _FAMILIES, format_func=title)
+    return [METHODS[name] for name in chosen]
 
 
 def network_title(name: str) -> str:
@@ -309,7 +326,9 @@ def _layers(backbone: str) -> tuple[Layer, ...]:
 def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
     """The chosen cut point, None for the default one."""
     if not layers:
-        st.selectbox("Layer", ["end of the feature extractor"], disabled=True, key="layers to come")
+        st.selectbox(
+            "Layer", ["end of the feature extractor"], disabled=True, key="layers to come", help=_LAYER
+        )
         return None
     shapes = {layer.name: layer.shape for layer in reversed(layers)}
     default = next(iter(shapes))
@@ -322,7 +341,7 @@ def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
         label="Layer",
         options=list(shapes),
         format_func=lambda name: f"{name} ({shapes[name]})",
-        help="Where the network is cut: channels x height x width of its maps. The deepest is on top.",
+        help=_LAYER,
     )
     return None if chosen == default else str(chosen)
 
@@ -367,6 +386,7 @@ def _references(backbone: str, layer: str | None) -> tuple[str, Rule, int, float
             options=list(RULES),
             captions=list(RULES.values()),
             format_func=str.capitalize,
+            help="Which pictures of the library become references, and in which order they are used.",
         )
         seed = counted(
             st.number_input,

@@ -109,8 +109,10 @@ def figure_controls() -> Chosen:
             "metrics",
             list(DEFAULT_METRICS),
             _KINDS,
+            dict.fromkeys(
+                _KINDS, "What is measured of each map; under a map, point at a symbol to read what it means."
+            ),
             format_func=lambda name: METRICS[name].symbol,
-            help="What is measured of each map; under a map, point at a symbol to read what it means.",
         )
         variant = bound(
             st.radio,

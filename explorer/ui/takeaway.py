@@ -20,7 +20,14 @@ from explorer.ui.view import bound, counted, number, segmented, some_of
 _INCH = 2.54  # centimetres
 _UNITS = {"cm": _INCH, "in": 1.0}
 _PARTS = {"photograph": "Photograph", "classes": "Class", "bar": "Colour bar"}
-_KINDS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+_KINDS = {
+    "png": ("image/png", "The figure in pixels, for slides and the web."),
+    "svg": (
+        "image/svg+xml",
+        "The figure with letters and lines as curves, to be edited in a drawing program.",
+    ),
+    "pdf": ("application/pdf", "The figure for a paper, with letters that can be searched."),
+}
 _NAMED = 6
 
 Measured = Sequence[Mapping[str, Job[Figures]]]
@@ -93,15 +100,17 @@ def _result(board: Board, wall: Wall) -> None:
             "application/zip",
             key="take bundle",
             on_click="ignore",
+            help="The ZIP file with everything.",
         )
         for kind in FORMATS:
             st.download_button(
                 f"Figure ({kind.upper()})",
                 packed.figure[kind],
                 f"cam-explorer.{kind}",
-                _KINDS[kind],
+                _KINDS[kind][0],
                 key=f"take {kind}",
                 on_click="ignore",
+                help=_KINDS[kind][1],
             )
     st.image(packed.preview, caption="The figure", width="stretch", alt="Pictures against methods")
 
@@ -114,7 +123,13 @@ def _layout(look: Look) -> Layout:
     """The figure's settings."""
     columns = st.columns([1, 1, 1, 2])
     with columns[1]:
-        unit = segmented("print.unit", "cm", _UNITS, label="Unit")
+        unit = segmented(
+            "print.unit",
+            "cm",
+            _UNITS,
+            label="Unit",
+            help="Of the figure's width: centimetres or inches.",
+        )
     with columns[0]:
         width = bound(
             st.number_input,

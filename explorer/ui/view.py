@@ -184,8 +184,14 @@ def toggled(key: str, **arguments: Any) -> bool:
     return bool(bound(st.toggle, key, False, flag, show_flag, **arguments))
 
 
-def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], **arguments: Any) -> list[str]:
-    """Draws pills for each group by its label; what is chosen of all of them lives in the view and in the URL."""
+def grouped(
+    key: str,
+    default: list[str],
+    groups: Mapping[str, Sequence[str]],
+    helps: Mapping[str, str],
+    **arguments: Any,
+) -> list[str]:
+    """Draws pills for each group by its label, with its help; what is chosen of all lives in the view and the URL."""
     options = [name for names in groups.values() for name in names]
     wanted = view().seed(key, default, some_of(options))
     chosen: list[str] = []
@@ -193,7 +199,13 @@ def grouped(key: str, default: list[str], groups: Mapping[str, Sequence[str]], *
         state = _state(key, f".{label}")
         start = _start(state, [name for name in wanted if name in names])
         chosen += st.pills(
-            label.capitalize(), names, default=start, key=state, selection_mode="multi", **arguments
+            label.capitalize(),
+            names,
+            default=start,
+            key=state,
+            selection_mode="multi",
+            help=helps[label],
+            **arguments,
         )
     return view().keep(key, chosen, default, ",".join)
 

@@ -32,7 +32,9 @@ def changed(picture: Picture) -> Job[Picture] | None:
 def what_if(picture: Picture, crop: Crop) -> None:
     """Draws the popover in which the part and the change are chosen."""
     former = _wish(picture)
-    with st.popover("What if …", width="stretch"):
+    with st.popover(
+        "What if …", width="stretch", help="Change a part of the picture and see what becomes of the maps."
+    ):
         edit = st.radio(
             "Change a part of the picture",
             list(_TITLES),
