@@ -244,6 +244,40 @@ def pack(names):
     return {"name": "photos.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
 
 
+def many(count):
+    """A ZIP file of so many small pictures of noise."""
+    file, generator = io.BytesIO(), np.random.default_rng(0)
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(count):
+            picture = io.BytesIO()
+            Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(picture, "PNG")
+            archive.writestr(f"{number:03}.png", picture.getvalue())
+    return {"name": "many.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
+
+
+@pytest.mark.parametrize("server", [{}], indirect=True)
+def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
+    """Of so many pictures that it is far from its end when it is paused."""
+    page = visit("/libraries")
+    page.get_by_role("combobox", name="Pictures").click()
+    page.get_by_role("option", name="A ZIP file").click()
+    choose(page, page.get_by_test_id("stFileUploader").filter(has_text="ZIP file"), many(400))
+    build, pause = (page.get_by_role("button", name=name, exact=True) for name in ("Build", "Pause"))
+    build.click()
+    progress = page.get_by_test_id("stProgress")
+    expect(progress).to_contain_text(re.compile(r"Building many, \d+ MB, .*\d.* left: [1-9]\d* of 400"))
+    pause.click()
+    begun = page.get_by_text("The library many for efficientnet_lite0")
+    expect(begun).to_contain_text("is not finished (many.zip, 400 pictures)")
+    expect(progress).to_have_count(0)
+    expect(pause).to_be_disabled()
+    table = page.get_by_role("region", name="Reference libraries")
+    expect(table.get_by_role("row").filter(has_text="many")).to_have_count(0)
+    build.click()
+    expect(table.get_by_role("row").filter(has_text="many")).to_contain_text("400")
+    expect(begun).to_have_count(0)
+
+
 @pytest.mark.parametrize("server", [{}], indirect=True)  # one of its own, on which nothing is built yet
 def test_from_a_zip_file_to_another_name_and_back(visit):
     """Build of an upload, export, delete, import."""

@@ -24,6 +24,7 @@ def start(kind: str, job: Callable[[], Job[Any]]) -> None:
         service().retry(found)
         found = job()
     st.session_state[f"lasting {kind}"] = found
+    st.session_state.pop(f"stopping {kind}", None)
 
 
 def just_made(kind: str) -> Any:
@@ -47,7 +48,7 @@ def start_and_stop(
     """
     with st.container(horizontal=True):
         begun = pressed(names[0], type="primary", disabled=busy(kind) or not ready, help=helps[0])
-        st.button(names[1], disabled=not busy(kind), on_click=_stop, args=(kind,), help=helps[1])
+        st.button(names[1], disabled=not busy(kind), on_click=_interrupt, args=(kind,), help=helps[1])
     if begun and ready and not busy(kind):
         act()
         st.rerun()
@@ -59,3 +60,9 @@ def start_and_stop(
 def _stop(kind: str) -> None:
     """Waits for it no longer."""
     st.session_state.pop(f"lasting {kind}", None)
+
+
+def _interrupt(kind: str) -> None:
+    """The same; what goes on until its next step is drawn until then."""
+    st.session_state[f"stopping {kind}"] = lasting(kind)
+    _stop(kind)

@@ -13,7 +13,7 @@ from explorer.methods import UndefinedMethodError
 from explorer.ui.board import READING, Board, Hanging, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.sidebar import Choice, layer_called
-from explorer.ui.state import service, waiter
+from explorer.ui.state import service, stopping, waiter
 from explorer.ui.view import segmented, start_anew
 
 _POLL = 0.5  # seconds
@@ -78,7 +78,7 @@ def follow(
         at_rest: draws the line when nothing is being made.
         ahead: whether what stands outside the fragment that draws this is still drawn with an earlier choice.
     """
-    service().retain(waiter(), set(board.jobs))
+    service().retain(waiter(), set(board.jobs) - stopping())
 
     drawn = time.monotonic()
 
@@ -86,7 +86,7 @@ def follow(
         # Not at once: a run that starts before this one is sent would hold back what this one drew.
         if time.monotonic() - drawn > _POLL / 2 and (ahead or board.outdated):
             st.rerun()
-        service().retain(waiter(), set(board.jobs))
+        service().retain(waiter(), set(board.jobs) - stopping())
         if board.running is None:
             at_rest()
         else:

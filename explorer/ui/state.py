@@ -41,6 +41,12 @@ def taken() -> Job[Any] | None:
     return service().encoded(key) if key else None
 
 
+def stopping() -> set[Job[Any]]:
+    """What has been stopped, and may go on until its next step."""
+    found = (st.session_state.get(f"stopping {kind}") for kind in KINDS)
+    return {job for job in found if job is not None}
+
+
 def begun() -> list[Job[Any]]:
     """What goes on whatever page is looked at."""
-    return [job for job in (*map(lasting, KINDS), taken()) if job is not None]
+    return [job for job in (*map(lasting, KINDS), taken(), *stopping()) if job is not None]
