@@ -380,6 +380,17 @@ def test_a_library_is_built_listed_shown_and_used(home, small, tmp_path, capsys)
     assert {r["id"] for r in found["library"]["references"]} == {"astronaut.png", "motorcycle.png"}
 
 
+def test_a_library_of_folders_that_are_no_classes_of_the_network(home, tmp_path, capsys):
+    for folder, name in (("cats", "chelsea"), ("rockets", "rocket")):
+        (tmp_path / "pets" / folder).mkdir(parents=True)
+        sample(name).image.save(tmp_path / "pets" / folder / f"{name}.jpg")
+    command = ["library", "build", "--images", str(tmp_path / "pets")]
+    assert "the classes may be ignored (--no-labels)" in refused(capsys, *command)
+    assert main([*command, "--no-labels", "--json"]) == 0
+    [info] = parse(capsys.readouterr().out)
+    assert (info["records"], info["classes"]) == (2, 2)
+
+
 def test_libraries_are_exchanged_merged_and_deleted(home, small, tmp_path, capsys):
     def ask(*arguments):
         assert main([*map(str, arguments), "--json"]) == 0

@@ -78,7 +78,13 @@ def _add_build(actions: Any) -> None:
         help="a folder of photographs or of class folders, ImageNet's or Pascal VOC's layout, or a CSV file of paths",
     )
     building.add_argument("--textures", type=flags.natural, metavar="N", help="or so many generated textures")
-    building.add_argument("--labels", type=Path, metavar="CSV", help="columns file, class_index")
+    classes = building.add_mutually_exclusive_group()
+    classes.add_argument("--labels", type=Path, metavar="CSV", help="columns file, class_index")
+    classes.add_argument(
+        "--no-labels",
+        action="store_true",
+        help="ignore the classes of the data set; the predicted one stands in",
+    )
     building.add_argument("--split", default="train", help="of a data set that has several (default: train)")
     building.add_argument("--name", metavar="N", help="what to call it (default: the folder's name)")
     building.add_argument("--layers", metavar="A,B", help="several cut points, filled in one pass")
@@ -109,8 +115,9 @@ def _build(arguments: argparse.Namespace) -> None:
     backbone = Engine().backbone(arguments.backbone)
     if arguments.images is not None:
         place = arguments.images.resolve()
+        classes = None if arguments.no_labels else backbone.labels
         entries = open_dataset(
-            arguments.images, classes=backbone.labels, labels=arguments.labels, split=arguments.split
+            arguments.images, classes=classes, labels=arguments.labels, split=arguments.split
         )
         sources, source = from_entries(entries), f"{'folder' if place.is_dir() else 'list'} {place.name}"
         title = place.name if place.is_dir() else place.stem

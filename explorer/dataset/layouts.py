@@ -24,7 +24,7 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\b")
 SYNSET = re.compile(r"n\d{8}")
 _PARTS = {"train", "val", "test"}
-_IGNORE = "for a library, the classes may be ignored"
+_IGNORE = "for a library, the classes may be ignored (--no-labels)"
 
 Corners = tuple[float, float, float, float]
 
