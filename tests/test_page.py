@@ -4,6 +4,7 @@ import base64
 import gc
 import hashlib
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from PIL import Image
 from explorer import Request, images
 from explorer.backbones import keep
 from explorer.compute import Engine, Uploads
+from explorer.compute.cache import LRU
 from explorer.methods import METHODS, Attribution, Blank
 from explorer.methods.base import from_signed
 from explorer.methods.gradient import GradCAM
@@ -289,6 +291,91 @@ def test_the_remedies_of_a_blank_map_are_buttons(visit, monkeypatch):
         assert key not in link(app)
         assert "Blank map" in app.warning[0].value
         assert title not in [button.label for button in app.button]
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """What a test has made is remembered in it alone."""
+    monkeypatch.setattr(service()._device, "_finished", LRU(256))
+
+
+def offered(app, picture):
+    """The titles of the remedies for the maps of a picture, which their keys name."""
+    return [button.label for button in app.button if images.sample(picture).digest in (button.key or "")]
+
+
+@pytest.mark.parametrize("blank", Blank, ids=lambda blank: blank.name)
+@pytest.mark.usefixtures("apart")
+def test_every_reason_offers_a_remedy_that_changes_something(visit, monkeypatch, blank):
+    """At the default layer and for the predicted class."""
+    method = GradCAM if blank in GradCAM.blanks else next(m for m in METHODS.values() if blank in m.blanks)
+    make = "combine" if method is LibraCAM else "__call__"
+    made = getattr(method, make)
+
+    def blanked(*arguments):
+        found = made(*arguments)
+        return replace(found, blank=blank, saliency=torch.zeros_like(found.saliency))
+
+    monkeypatch.setattr(method, make, blanked)
+    query = {"methods": method.name, "metrics": "", "samples": "coffee"}
+    if blank is Blank.UNDEFINED:
+        query["libra-cam.official"] = "yes"
+    app = visit(**query)
+    assert str(blank) in app.warning[0].value
+    titles = offered(app, "coffee")
+    assert titles
+    for title in titles:
+        assert link(press(visit(**query), title)) != query, title
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_speaking_against_map_is_shown_signed(visit, monkeypatch):
+    monkeypatch.setattr(GradCAM, "__call__", _silent)
+    app = press(
+        visit(methods="grad-cam", samples="motorcycle", look="heat-viridis-40-None"), "Show the signed map"
+    )
+    assert link(app)["look"] == "signed-viridis-40-None-own"
+    assert drawn(app)[0]["signed"]
+    assert "Show the signed map" not in offered(app, "motorcycle")
+
+
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize(
+    ("layer", "finer"),
+    [
+        ("blocks.3", ["Use the layer blocks.3.0.bn1 (240 x 28 x 28)"]),
+        ("bn1", ["Use the layer conv_stem (32 x 112 x 112)"]),
+        ("conv_stem", []),
+    ],
+)
+def test_a_finer_layer_is_offered(visit, monkeypatch, layer, finer):
+    """The last one with larger maps, else the one before, if there is any."""
+    monkeypatch.setattr(GradCAM, "__call__", _silent)
+    app = visit(methods="grad-cam", samples="coffee", metrics="", layer__efficientnet_lite0=layer)
+    titles = offered(app, "coffee")
+    assert [title for title in titles if title.startswith("Use the layer ")] == finer
+    assert "Use the deepest layer" in titles
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_layer_of_the_wall_gives_way_to_another(visit, monkeypatch):
+    monkeypatch.setattr(GradCAM, "__call__", _silent)
+    key = "layers.efficientnet_lite0"
+    app = visit(methods="grad-cam", columns="layers", metrics="", **{key: "conv_head"})
+    app = press(app, "Use the deepest layer")
+    assert link(app)[key] == "bn2"
+
+
+def test_a_method_that_is_not_defined_offers_what_is(visit, original):
+    original("squeezenet1_1")
+    app = visit(backbone="squeezenet1_1", methods="cam,grad-cam", metrics="")
+    assert offered(app, "chelsea") == ["Use Layer-CAM instead"]
+    app = press(app, "Use Layer-CAM instead")
+    assert sorted(link(app)["methods"].split(",")) == ["grad-cam", "layer-cam"]
+    assert not offered(app, "chelsea")
+    everything = visit(backbone="squeezenet1_1", methods="cam,grad-cam,layer-cam,eigen-cam", metrics="")
+    app = press(everything, "Leave out CAM")
+    assert sorted(link(app)["methods"].split(",")) == ["eigen-cam", "grad-cam", "layer-cam"]
 
 
 def test_a_map_that_cancels_gives_way_to_another_method(visit, monkeypatch):

@@ -21,7 +21,7 @@ from explorer.ui import canvas
 from explorer.ui.board import PREDICTED, Cell, Row, target_key, titled
 from explorer.ui.canvas import Look
 from explorer.ui.columns import told_apart
-from explorer.ui.remedies import why_blank
+from explorer.ui.remedies import remedies
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service
 from explorer.ui.strip import Strip
@@ -96,6 +96,8 @@ def map_cell(
     if isinstance(job.refusal, UndefinedMethodError | UnknownClassError):
         with st.container(height=220, border=True):
             st.caption(plain(str(job.refusal)))
+        if isinstance(job.refusal, UndefinedMethodError):
+            remedies(None, picture, cell, cell.request, choice, look)
         return
     if job.error is not None:
         st.error(plain(job.error))
@@ -111,9 +113,10 @@ def map_cell(
         with st.container(height=220, border=True):
             st.caption(plain(f"{job.stage} …"))
         return
-    if explanation.attribution.blank is not None:
-        why_blank(picture, cell, explanation, choice)
-        if look.view == "signed" and explanation.attribution.blank is Blank.AGAINST:
+    if (blank := explanation.attribution.blank) is not None:
+        st.warning(f"**Blank map.** {blank}")
+        remedies(blank, picture, cell, explanation.request, choice, look)
+        if look.view == "signed" and blank is Blank.AGAINST:
             draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
         return
     draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)

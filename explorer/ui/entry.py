@@ -48,7 +48,9 @@ def _look() -> Look:
     """The look bar, whose state lives in the view like that of every control."""
     kept = view()
     start = kept.seed("look", Look(), lambda text: Look.from_text(text) or REFUSED)
-    look = look_bar(start, key="look bar", on_change=lambda: None)
+    turned = kept.turned["look"]
+    key = f"look bar {turned}" if turned else "look bar"
+    look = look_bar(start, key=key, on_change=lambda: None)
     return kept.keep("look", look, Look(), Look.to_text)
 
 
