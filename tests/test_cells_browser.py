@@ -175,7 +175,7 @@ def _fills_the_screen(page, cell, figure):
     assert cell.bounding_box()["width"] == small["width"]
     figure.get_by_role("button", name="Full screen").click()
     expect(title).to_be_visible()
-    cell.press("f")
+    cell.press("F")  # as with Caps Lock
     expect(title).to_be_hidden()
 
 

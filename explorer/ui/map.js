@@ -286,7 +286,8 @@ class MapCell extends Picture {
   }
 
   shortcut(event) {
-    if (event.key !== "f" || event.altKey || event.ctrlKey || event.metaKey || !document.fullscreenEnabled) return;
+    if (event.key.toLowerCase() !== "f" || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!document.fullscreenEnabled) return;
     event.preventDefault();
     this.toggle();
   }
