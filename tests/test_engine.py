@@ -1,19 +1,34 @@
 """The engine: the same numbers whatever was asked before, and sentences where there are none."""
 
 import copy
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from explorer import METRICS, Engine, ExplorerError, Picture, Probe, Request, calibrate, cut_map, sample
+from explorer import (
+    METRICS,
+    Backbone,
+    Engine,
+    ExplorerError,
+    Picture,
+    Preprocessing,
+    Probe,
+    Request,
+    calibrate,
+    cut_map,
+    sample,
+)
 from explorer.compute import BaseMaps, Linearity, Service, State
 from explorer.compute.engine import all_references
 from explorer.library import Subject, select
 from explorer.methods import find
 from explorer.methods.gradient import GradCAM
 from explorer.methods.libra import LibraCAM
+from explorer.metrics import Objects, passes_of
 from explorer.render.manifest import entry
 
 LIBRA = Request(method=LibraCAM(size=6))
@@ -68,6 +83,38 @@ def test_figures_are_of_the_cut_that_the_explanation_recommends(engine, method):
     assert figures.calibration.cut == explanation.calibration.cut
     cut = cut_map(explanation.attribution.saliency, explanation.calibration.cut)
     assert figures.calibrated["complexity"] == pytest.approx(float(cut.mean()), abs=1e-6)
+
+
+SHARING = ["average-drop", "average-gain", "adcc", "coherency", "calibration-auc"]
+OPTIONS = {"fill": "black", "mask": "top half", "stages": 2, "squares": 3, "step": 99}
+
+
+@pytest.mark.parametrize("names", [*([name] for name in METRICS), SHARING, [*METRICS]], ids=" ".join)
+@pytest.mark.parametrize("options", [{}, OPTIONS], ids=["as declared", "otherwise"])
+def test_the_figures_of_a_map_take_as_many_passes_as_is_said(monkeypatch, names, options):
+    """The method again for the map, and what its metrics ask for, plain and calibrated, each of it once."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    )
+    seen = Preprocessing(64, (64, 64), "bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    engine, counted = Engine("cpu"), Counter()
+    engine.add(Backbone("small", model, seen, labels=("a", "b", "c")))
+    count = Probe._count
+    monkeypatch.setattr(
+        Probe, "_count", lambda probe, passes: (counted.update(all=passes), count(probe, passes))
+    )
+    metrics = [
+        METRICS[name](**{one.name: options[one.name] for one in fields(METRICS[name]) if one.name in options})
+        for name in names
+    ]
+    method = find("smooth-grad-cam++")(samples=3)
+    objects = Objects(torch.ones(64, 64, dtype=torch.bool), ((0, 0, 64, 64),))
+    [found] = engine.figures(sample("chelsea"), [Request("small", method=method, target=1)], metrics, objects)
+    assert found.blank is None
+    assert found.calibration.cut > 0
+    assert counted["all"] == 4 + passes_of(tuple(metrics), 64 * 64, 4, found.calibration.cut)
 
 
 def test_libra_cam_needs_no_stored_library(engine, home):

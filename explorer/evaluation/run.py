@@ -13,17 +13,15 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from explorer.backbones import Layer
-from explorer.calibration import PAPER_LEVELS
 from explorer.compute import Engine, Request
 from explorer.compute import Progress as Work
 from explorer.dataset import Entry, ahead
 from explorer.errors import ExplorerError
 from explorer.evaluation.regions import boxes_seen, region
-from explorer.evaluation.summary import VARIANTS
 from explorer.images import ImageError, Picture
 from explorer.library import BUILT_IN, UNLIKELY, Rule
 from explorer.methods import Method
-from explorer.metrics import Metric, Objects
+from explorer.metrics import Metric, Objects, passes_of
 
 Classes = Literal["predicted", "given"]
 Progress = Callable[[int, int], None]
@@ -77,8 +75,7 @@ def passes(configuration: Configuration, layer: Layer, pixels: int) -> int:
     total = 0
     for method in configuration.methods:
         once = method.passes(layer)
-        measured = sum(metric.passes(pixels, once) for metric in configuration.metrics)
-        total += once + len(PAPER_LEVELS) + len(VARIANTS) * measured
+        total += once + passes_of(configuration.metrics, pixels, once)
     return total
 
 

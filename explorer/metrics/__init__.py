@@ -6,6 +6,7 @@ from typing import get_args
 
 from explorer.metrics.agreement import correlation, rank_correlation
 from explorer.metrics.base import METRICS, Better, Kind, Metric, UnknownMetricError, find
+from explorer.metrics.cost import passes_of
 from explorer.metrics.examined import Box, Examined, Explain, Objects, centres, gather
 from explorer.metrics.perturbation import Canvas, Deleted, Inserted, Kept, Perturbation
 from explorer.metrics.sanity import Randomisation
@@ -44,5 +45,6 @@ __all__ = [
     "correlation",
     "find",
     "gather",
+    "passes_of",
     "rank_correlation",
 ]

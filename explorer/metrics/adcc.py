@@ -50,8 +50,8 @@ class Coherency(Metric):
 
     fill: Fill = fill_option()
 
-    def passes(self, pixels: int, method: int) -> int:
-        return method
+    def remade(self) -> tuple[Fill, ...]:
+        return (self.fill,)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """(Pearson(S(x), S(x * S)) + 1) / 2, for the same class; 0 for a constant map"""
@@ -100,8 +100,8 @@ class ADCC(Metric):
     def perturbations(self, pixels: int) -> tuple[Perturbation, ...]:
         return (Kept(fill=self.fill),)
 
-    def passes(self, pixels: int, method: int) -> int:
-        return 1 + method
+    def remade(self) -> tuple[Fill, ...]:
+        return (self.fill,)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - average drop)), of each picture; beside the mean over

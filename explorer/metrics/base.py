@@ -1,5 +1,6 @@
 """What a metric is: options declared once, a registered name, the pictures it needs, and one number."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
@@ -40,9 +41,17 @@ class Metric(Declared):
         """The pictures to be scored for a map of so many pixels."""
         return ()
 
+    def remade(self) -> tuple[Hashable, ...]:
+        """For what else the method makes its map: other pictures, other networks; equal ones are shared by metrics."""
+        return ()
+
+    def unshared(self) -> int:
+        """How many further forward passes a map takes."""
+        return 0
+
     def passes(self, pixels: int, method: int) -> int:
         """About how many forward passes a map of so many pixels takes, of a method that takes so many."""
-        return len(self.perturbations(pixels))
+        return len(self.perturbations(pixels)) + len(self.remade()) * method + self.unshared()
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """The metric of a map; NaN where it is not defined.

@@ -50,7 +50,7 @@ class Infidelity(Metric):
     )
     seed: int = option(0, "Of the squares.", label="seed", source="here", low=0, high=9999)
 
-    def passes(self, pixels: int, method: int) -> int:
+    def unshared(self) -> int:
         return 1 + self.squares
 
     def value(self, shown: Examined, scores: Tensor) -> float:

@@ -60,8 +60,8 @@ class Randomisation(Metric):
             probe.tick = shown.probe.tick
             yield after.layer.name, shown.explain(probe)
 
-    def passes(self, pixels: int, method: int) -> int:
-        return self.stages * method
+    def remade(self) -> tuple[tuple[Metric, int], ...]:
+        return tuple((self, stage) for stage in range(self.stages))
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """Mean over the stages of Spearman's rank correlation of the map with that of the randomised network; 0 for a
