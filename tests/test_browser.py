@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import DRAWN, choose, idle, photograph, settled
+from browser import DEVICES, DRAWN, choose, idle, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -254,3 +254,40 @@ def test_a_server_that_does_not_answer(visit):
     expect(line).to_be_hidden()
     page.get_by_role("button", name="Coffee").click()
     settled(page, 2)
+
+
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => window.shifts.push(...list.getEntries())).observe({ type: "layout-shift" });
+window.heights = {};
+const watch = () => {
+  window.painted ??= performance.now();
+  for (const key of ["look-bar", "widget-columns"]) {
+    const found = document.querySelector(`.st-key-${key}`);
+    if (found) (window.heights[key] ??= new Set()).add(Math.round(found.getBoundingClientRect().height));
+  }
+  requestAnimationFrame(watch);
+};
+const styled = () => {
+  const main = document.querySelector(".stMainBlockContainer");
+  requestAnimationFrame(main && getComputedStyle(main).paddingTop === "72px" ? watch : styled);
+};
+requestAnimationFrame(styled);
+"""
+
+
+@pytest.mark.parametrize("device", ["light", "phone"])
+def test_the_layout_stays_once_it_is_painted(visit, device):
+    """What web vitals call good is up to 0.1."""
+    page = visit(**DEVICES[device])
+    settled(page, 2)
+    page.add_init_script(SHIFTS)
+    page.reload()
+    settled(page, 2)
+    shifts = page.evaluate(
+        "window.shifts.filter((one) => one.startTime > window.painted)"
+        ".map((one) => [one.value, ...one.sources.map(({ node }) => node?.className)])"
+    )
+    heights = page.evaluate("Object.entries(window.heights).map(([key, found]) => [key, ...found])")
+    assert [len(found) for found in heights] == [2, 2], heights
+    assert sum(value for value, *_ in shifts) < 0.1, shifts

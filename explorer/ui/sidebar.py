@@ -164,6 +164,7 @@ def _uploads() -> tuple[Upload, ...]:
     files = st.file_uploader(
         "Your photographs",
         type=["jpg", "jpeg", "png", "webp"],
+        key="photographs",
         accept_multiple_files=True,
         max_upload_size=10,
         help="JPEG, PNG or WebP, up to 10 MB each. They stay in this server's memory, where the link of this page "
