@@ -63,6 +63,10 @@ WAYS = {
     "nested": ("mine.pt", lambda state: {"epoch": 3, "state_dict": state}),
     "nested otherwise": ("mine.ckpt", lambda state: {"model": state, "optimizer": {"lr": 0.1}}),
     "parallel": ("mine.pth", lambda state: {f"module.{name}": value for name, value in state.items()}),
+    "in a trainer": (
+        "mine.ckpt",
+        lambda state: {"state_dict": {f"net.model.{name}": value for name, value in state.items()}},
+    ),
     "old": (
         "mine.pth",
         lambda state: {name: state[name] for name in state if "num_batches" not in name},
@@ -83,6 +87,19 @@ def test_a_checkpoint_gives_the_logits_of_the_network_that_was_saved(tmp_path, n
     torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
     assert backbone.name == "mine"
     assert backbone.labels == tuple(f"class {index}" for index in range(network.classes))
+
+
+@pytest.mark.parametrize("aux", [True, False])
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_classifiers_are_there_where_the_weights_have_them(tmp_path, name, aux):
+    make = partial(torchvision.models.get_model, name, aux_logits=aux, init_weights=False)
+    model = trained(make, 5)
+    backbone = from_checkpoint(name, save(tmp_path / "mine.pth", model.state_dict()))
+    image = backbone.preprocessing.tensor(sample("coffee"))[None]
+    with torch.no_grad():
+        found, expected = backbone(image), model(image)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
 def test_labels_are_given_in_order_or_a_line_each(tmp_path, resnet):

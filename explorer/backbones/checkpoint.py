@@ -1,7 +1,8 @@
 """The user's own weights in an architecture of torchvision or timm."""
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from explorer.errors import ExplorerError, first_line
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 _LARGEST = 1024
+_AUXILIARY = ("googlenet", "inception_v3")
 
 
 class CheckpointError(ExplorerError):
@@ -42,7 +44,8 @@ def from_checkpoint(
     Args:
         architecture: a classifier of torchvision, or ``timm:NAME``.
         path: a state dict, as ``.safetensors`` or by ``torch.save``, perhaps as the entry "state_dict" or "model" of
-            what was saved, perhaps with every name after "module.". No code in it is run.
+            what was saved, perhaps with every name after one prefix, such as "module." or "model.". No code in it is
+            run.
         labels: a name for each class, in order, or a file with one on each line; None for "class 0", "class 1" ...
         seen: the fields of ``Preprocessing`` in which it differs from that of the architecture's default weights.
         name: of the backbone, and of the file in messages; by default the file's own.
@@ -58,10 +61,10 @@ def from_checkpoint(
     state = read_state(architecture, path, name)
     if any(_claims_more(value) for value in state.values()):
         raise CheckpointError(f"{name or path} claims more values than it holds: save the state dict again.")
-    model = make()
+    model = make(**_heads(architecture, state))
     *_, last = expected = model.state_dict()  # a parameter of the classifier, in every architecture of both
     if last in state and state[last].dim() and len(state[last]) != len(expected[last]):
-        model = make(num_classes=len(state[last]))
+        model = make(**_heads(architecture, state), num_classes=len(state[last]))
         expected = model.state_dict()
     misfit = _misfit(expected, state)
     if misfit is not None:
@@ -99,7 +102,21 @@ def read_state(architecture: str, path: Path, name: str | None = None) -> dict[s
                 saved = saved[nest]
         if not isinstance(saved, dict) or not all(isinstance(value, Tensor) for value in saved.values()):
             raise TypeError("no tensors by name")
-        return {name.removeprefix("module."): value for name, value in saved.items()}
+        return {name.removeprefix(_wrapping(saved)): value for name, value in saved.items()}
+
+
+def _wrapping(names: Iterable[str]) -> str:
+    """What all names stand after, as the parts of one module do: "module.", "model." or "net.model."."""
+    parts = [name.split(".")[:-1] for name in names]
+    shared = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
+    return "".join(f"{level[0]}." for level in shared)
+
+
+def _heads(architecture: str, state: Mapping[str, Tensor]) -> dict[str, bool]:
+    """Whether an architecture that trains with auxiliary classifiers is made with them: as the weights have them."""
+    if architecture.split(".")[0] not in _AUXILIARY:
+        return {}
+    return {"aux_logits": any(name.lower().startswith("aux") for name in state)}
 
 
 def _seen(usual: Preprocessing, changes: Mapping[str, Any]) -> Preprocessing:
