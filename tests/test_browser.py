@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import DEVICES, DRAWN, choose, idle, photograph, settled
+from browser import DEVICES, DRAWN, choose, fits, idle, photograph, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -291,3 +291,31 @@ def test_the_layout_stays_once_it_is_painted(visit, device):
     heights = page.evaluate("Object.entries(window.heights).map(([key, found]) => [key, ...found])")
     assert [len(found) for found in heights] == [2, 2], heights
     assert sum(value for value, *_ in shifts) < 0.1, shifts
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_stop_and_go_on(visit, device):
+    """A method of a thousand passes is given up, and the page is at rest; the map beside it stays."""
+    page = visit("/?samples=chelsea&methods=grad-cam,score-cam&metrics=&quality=paper", **DEVICES[device])
+    settled(page, 1)
+    stop, go_on = (page.get_by_role("button", name=name, exact=True) for name in ("Stop", "Go on"))
+    expect(page.get_by_test_id("stProgress")).to_contain_text("Score-CAM")
+    _stand_in_a_line(page.get_by_test_id("stProgress"), stop)
+    fits(page)
+    stop.click()
+    expect(go_on).to_be_visible()
+    idle(page)
+    _stand_in_a_line(page.get_by_text("Stopped: the rest"), go_on)
+    expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
+    settled(page, 1)
+    fits(page)
+    go_on.click()
+    expect(stop).to_be_visible()
+    expect(page.get_by_text("Stopped", exact=True)).to_have_count(0)
+    settled(page, 1)
+
+
+def _stand_in_a_line(text, button):
+    line, beside = text.bounding_box(), button.bounding_box()
+    assert line["x"] + line["width"] <= beside["x"]
+    assert beside["y"] < line["y"] + line["height"] / 2 < beside["y"] + beside["height"]

@@ -323,3 +323,46 @@ def test_closing_stops_the_running_job():
     closing.join(LONG)
     assert job.wait(LONG)
     assert not worker._thread.is_alive()
+
+
+def test_who_stops_a_job_gets_it_cancelled_until_it_goes_on(worker):
+    """Another waiter keeps it."""
+    work = Steps()
+    job = worker.submit(("k",), work, "a")
+    assert work.started.wait(LONG)
+    worker.stop("a", {("k",)})
+    stopped = worker.submit(("k",), work, "a")
+    worker.retain("a", {("k",)})
+    assert (stopped.settled, stopped.state, stopped.result) == (True, State.CANCELLED, None)
+    assert worker.submit(("k",), work, "b") is job
+    worker.stop("b", {("k",)})
+    worker.go_on("b")
+    assert worker.submit(("k",), work, "b") is job
+    work.walk()
+    assert job.wait(LONG)
+    assert job.state is State.DONE
+    assert worker.submit(("k",), work, "a") is job
+
+
+def test_what_a_stopped_job_delivered_is_kept(worker):
+    work = Steps()
+
+    def partly(job):
+        job.deliver("half")
+        return work(job)
+
+    job = worker.submit(("k",), partly, "a")
+    assert work.started.wait(LONG)
+    worker.stop("a", {("k",)})
+    assert worker.submit(("k",), partly, "a").result == "half"
+    work.walk(1)
+    assert job.wait(LONG)
+    assert job.state is State.CANCELLED
+    assert worker.submit(("k",), partly, "a").result == "half"
+    worker.go_on("a")
+    again = worker.submit(("k",), partly, "a")
+    assert again.result == "half"
+    assert not again.settled
+    work.walk()
+    assert again.wait(LONG)
+    assert (again.state, again.result) == (State.DONE, "done")

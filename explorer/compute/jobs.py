@@ -22,6 +22,7 @@ _LEASES = {BACKGROUND: 120.0}  # seconds; browsers wake a hidden tab once a minu
 _LEASE = 10.0
 _KEEP = 2**29  # bytes: nine walls of 20 pictures x 12 methods at 224 x 224 pixels
 _BARE = 2**13  # bytes of a job with its key and numbers
+_HALTED = 256  # waiters
 
 
 class State(Enum):
@@ -119,6 +120,7 @@ class Worker:
             keep, weigh=lambda job: _BARE + nbytes(job.result), held=lambda job: job.wanted
         )
         self._queue: list[tuple[int, int, Job[Any]]] = []
+        self._halted: LRU[str, Set[tuple[Hashable, ...]]] = LRU(_HALTED)
         self._sequence = itertools.count()
         self._changed = threading.Condition()
         self._when_idle = when_idle
@@ -137,26 +139,55 @@ class Worker:
     ) -> Job[T]:
         """The job of this key, queued unless it is known; renews the waiter's lease.
 
+        It begins with what one that was cancelled had delivered. While the waiter has stopped it and it has not come to
+        its end, a cancelled job stands in, with what is delivered so far.
+
         Args:
             work: called with the job on the worker's thread; returns the result.
         """
         with self._changed:
             job = self._known(key)
-            if job is None:
+            ended = job is not None and job.state in (State.DONE, State.FAILED)
+            if not ended and key in self._stopped_by(waiter):
+                return _stopped(Job(key, work, priority), job)
+            if job is None or job.state is State.CANCELLED:
+                former = job
                 job = self._jobs[key] = Job(key, work, priority)
+                if former is not None:
+                    job.deliver(former.result)
                 job._interrupt = self._interrupt
                 self._push(job)
             self._renew(job, waiter)
             return job
 
     def retain(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
-        """Renews the waiter's leases on these jobs, and gives up its interest in all others."""
+        """Renews the waiter's leases on these jobs that it has not stopped, and gives up its interest in all others."""
         with self._changed:
+            stopped = self._stopped_by(waiter)
             for job in (*self._jobs.values(), *self._finished):
-                if waiter in job._leases and job.key not in keys:
+                if waiter in job._leases and (
+                    job.key not in keys or (job.key in stopped and not job.settled)
+                ):
                     del job._leases[waiter]
             for job in filter(None, map(self._known, keys)):
-                self._renew(job, waiter)
+                if job.settled or job.key not in stopped:
+                    self._renew(job, waiter)
+
+    def stop(self, waiter: str, keys: Set[tuple[Hashable, ...]]) -> None:
+        """Gives up the waiter's interest in these jobs, also when it asks for them again, until it goes on."""
+        with self._changed:
+            self._halted.put(waiter, self._stopped_by(waiter) | keys)
+            for job in self._jobs.values():
+                if job.key in keys:
+                    job._leases.pop(waiter, None)
+
+    def go_on(self, waiter: str) -> None:
+        """Lets the waiter ask again for what it has stopped."""
+        with self._changed:
+            self._halted.drop(waiter)
+
+    def _stopped_by(self, waiter: str) -> Set[tuple[Hashable, ...]]:
+        return self._halted.get(waiter) or frozenset()
 
     def forget(self, key: tuple[Hashable, ...]) -> None:
         """Drops a finished job, so that the next submission runs it again."""
@@ -225,7 +256,9 @@ class Worker:
                         self._push(job)
                         continue
                     del self._jobs[job.key]
-                job.state, job._work = State.CANCELLED, None
+                    job.state, job._work = State.CANCELLED, None
+                    if job.result is not None:
+                        self._finished.put(job.key, job)
                 job._finish()
                 continue
             except ExplorerError as error:
@@ -241,3 +274,11 @@ class Worker:
                 del self._jobs[job.key]
                 self._finished.put(job.key, job)
             job._finish()
+
+
+def _stopped(job: Job[T], known: Job[T] | None) -> Job[T]:
+    """The job as cancelled before it was queued, with what one that is known has delivered."""
+    job.state, job.stage, job._work = State.CANCELLED, "Stopped", None
+    job.result = known.result if known is not None else None
+    job._finish()
+    return job

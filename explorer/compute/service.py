@@ -226,6 +226,17 @@ class Service:
         self._decoder.retain(waiter, keys)
         self._encoder.retain(waiter, keys)
 
+    def stop(self, waiter: str, jobs: Set[Job[Any]]) -> None:
+        """Gives up the waiter's interest in these jobs until it goes on, even if it asks for them."""
+        keys = {job.key for job in jobs}
+        for worker in (self._device, self._decoder, self._encoder):
+            worker.stop(waiter, keys)
+
+    def go_on(self, waiter: str) -> None:
+        """Lets the waiter ask again for what it has stopped."""
+        for worker in (self._device, self._decoder, self._encoder):
+            worker.go_on(waiter)
+
     def retry(self, job: Job[Any]) -> None:
         """Lets a failed job run again when it is next asked for."""
         self._device.forget(job.key)

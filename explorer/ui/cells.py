@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from explorer.calibration import Calibration
-from explorer.compute import Explanation, Prediction, UnknownClassError
+from explorer.compute import Explanation, Job, Prediction, State, UnknownClassError
 from explorer.images import Picture
 from explorer.methods import Blank, Method, UndefinedMethodError
 from explorer.render.arrays import npy
@@ -111,7 +112,7 @@ def map_cell(
         return
     if explanation is None:
         with st.container(height=220, border=True):
-            st.caption(plain(f"{job.stage} …"))
+            st.caption(plain(waiting(job)))
         return
     if (blank := explanation.attribution.blank) is not None:
         st.warning(f"**Blank map.** {blank}")
@@ -120,13 +121,19 @@ def map_cell(
             draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
         return
     draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
-    st.markdown(summary(explanation, look))
-    if strip is not None:
+    stopped = job.state is State.CANCELLED
+    st.markdown(waiting(job) if stopped else summary(explanation, look))
+    if strip is not None and not stopped:
         strip.draw()
     for note in explanation.attribution.notes:
         st.caption(plain(note))
     scale = ends.get(str(explanation.request.method)) if ends else None
     _downloads(picture, cell, explanation, look, strip, scale)
+
+
+def waiting(job: Job[Any]) -> str:
+    """What stands where the result of a job will be."""
+    return job.stage if job.settled else f"{job.stage} …"
 
 
 def _downloads(

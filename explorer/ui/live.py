@@ -7,13 +7,14 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.compute import Job
+from explorer.compute import Job, State
 from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
 from explorer.ui.board import READING, Board, Hanging, Row, ask
 from explorer.ui.cells import plain
+from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice, layer_called
-from explorer.ui.state import service, stopping, waiter
+from explorer.ui.state import KINDS, lasting, service, stop, stopping, waiter
 from explorer.ui.view import segmented, start_anew
 
 _POLL = 0.5  # seconds
@@ -87,13 +88,31 @@ def follow(
         if time.monotonic() - drawn > _POLL / 2 and (ahead or board.outdated):
             st.rerun()
         service().retain(waiter(), set(board.jobs) - stopping())
-        if board.running is None:
-            at_rest()
-        else:
-            _progress(board, board.running)
+        stopped = any(job.state is State.CANCELLED for job in set(board.jobs) - stopping())
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if board.running is not None:
+                _progress(board, board.running)
+            elif stopped:
+                st.caption("Stopped: the rest is not made.")
+            else:
+                at_rest()
+            _stop_and_go_on(board, stopped=stopped)
 
     with line:
         (st.fragment(poll, run_every=_POLL) if ahead or board.pending else poll)()
+
+
+def _stop_and_go_on(board: Board, *, stopped: bool) -> None:
+    """The button that gives up what the page waits for, or that resumes it."""
+    waited = {job for job in board.jobs if not job.settled} - stopping() - set(map(lasting, KINDS))
+    if waited:
+        help = "Gives up what is not made yet; what is made stays, and you can go on later."
+        if pressed("Stop", help=help):
+            stop(waited)
+            st.rerun()
+    elif stopped and pressed("Go on", help="Makes what was given up."):
+        service().go_on(waiter())
+        st.rerun()
 
 
 def fault(job: Job[Any]) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer.calibration import cut_map
-from explorer.compute import Explanation, Figures, Job, Stage
+from explorer.compute import Explanation, Figures, Job, Stage, State
 from explorer.images import Picture
 from explorer.methods import METHODS
 from explorer.metrics import Objects, Randomisation, correlation
@@ -218,6 +218,7 @@ def sanity(board: Board, row: Row) -> None:
     with columns[1]:
         if pressed("Run the sanity check", help="Takes what the method costs, four times.", width="stretch"):
             asked = chosen
+            service().go_on(waiter())
     view().keep("sanity", asked, "")
     explanation = next((one for one in row.explanations if one.request.method.name == chosen), None)
     if asked != chosen or explanation is None:
@@ -249,7 +250,8 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
         for stage in job.result or ()
     ]
     if job.result is None:
-        items += [Item(None, "", "Randomising …")] * _CASCADE.stages
+        said = "Stopped" if job.state is State.CANCELLED else "Randomising …"
+        items += [Item(None, "", said)] * _CASCADE.stages
     gallery(items)
 
 

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import uuid
+from collections.abc import Set
 from typing import Any
 
 import streamlit as st
@@ -45,6 +46,14 @@ def stopping() -> set[Job[Any]]:
     """What has been stopped, and may go on until its next step."""
     found = (st.session_state.get(f"stopping {kind}") for kind in KINDS)
     return {job for job in found if job is not None}
+
+
+def stop(jobs: Set[Job[Any]]) -> None:
+    """Gives up what this session waits for until it goes on; a bundle until it is asked for anew."""
+    bundle = taken()
+    if bundle in jobs:
+        del st.session_state["taken"]
+    service().stop(waiter(), jobs - {bundle})
 
 
 def begun() -> list[Job[Any]]:

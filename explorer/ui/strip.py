@@ -8,7 +8,7 @@ from typing import get_args
 
 import streamlit as st
 
-from explorer.compute import Figures, Job
+from explorer.compute import Figures, Job, State
 from explorer.evaluation.summary import TIE, VARIANTS
 from explorer.evaluation.tables import ARROWS, percent
 from explorer.metrics import DEFAULT_METRICS, METRICS, Kind, Metric
@@ -83,7 +83,7 @@ class Strip:
         if self.job is not None and self.job.error is not None:
             return "Not measured"
         if self.figures is None:
-            return "Measuring …"
+            return "Stopped" if self.job is not None and self.job.state is State.CANCELLED else "Measuring …"
         if self.chosen.variant == "plain":
             return "In %, plain map"
         return f"In %, calibrated: {self.figures.calibration.cut}% removed"

@@ -8,7 +8,7 @@ from explorer.compute import Explanation, Figures, Job, Request
 from explorer.library import BUILT_IN, ON_THE_FLY, RULES
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
-from explorer.ui.cells import draw_map, plain, summary
+from explorer.ui.cells import draw_map, plain, summary, waiting
 from explorer.ui.live import fault
 from explorer.ui.maps import difference_picture
 from explorer.ui.sidebar import libraries
@@ -30,7 +30,7 @@ def versus(board: Board, row: Row, explanation: Explanation, chosen: Chosen, loo
         return
     found = job.result
     if found is None:
-        st.caption(plain(f"{job.stage} …"))
+        st.caption(plain(waiting(job)))
         return
     if found.attribution.blank is not None:
         st.warning(f"**Blank map.** {found.attribution.blank}")
