@@ -10,7 +10,7 @@ from papers.libra import rejection
 from papers.network import upsampled
 
 from explorer import METRICS, Engine, Request, sample
-from explorer.compute import Convergence, all_references
+from explorer.compute import Convergence, Progress, all_references
 from explorer.convergence import Growth, Spread, enough, map_change, steps
 from explorer.methods.libra import LibraCAM, LibraEvidence
 
@@ -114,7 +114,7 @@ def test_figures_are_those_of_the_engine_and_cost_what_is_said():
             assert values[1] != values[0]
 
 
-class Told:
+class Told(Progress):
     """Remembers how the last stage went."""
 
     def __init__(self):

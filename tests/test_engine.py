@@ -22,7 +22,7 @@ from explorer import (
     cut_map,
     sample,
 )
-from explorer.compute import BaseMaps, Linearity, Service, State
+from explorer.compute import BaseMaps, Linearity, Progress, Service, State
 from explorer.compute.engine import all_references
 from explorer.library import Subject, select
 from explorer.methods import find
@@ -40,7 +40,7 @@ def engine():
     return Engine("cpu")
 
 
-class Watch:
+class Watch(Progress):
     """Remembers what it is told, and may stop the work."""
 
     def __init__(self, stop_after=None):

@@ -194,6 +194,34 @@ def test_a_partial_result_is_seen_before_the_end(worker):
     assert job.result == "done"
 
 
+def test_passes_are_counted_over_all_stages_and_those_of_a_run_that_gave_way_are_not(worker):
+    goes_on, gives_way = threading.Semaphore(0), threading.Event()
+    counts = []
+
+    def work(job):
+        job.begin("first", 2)
+        job.passed(2)
+        job.begin("loading", 100)
+        job.advance(50)
+        job.begin("second", 3)
+        job.passed(1)
+        counts.append((job.passes, job.done))
+        gives_way.set()
+        assert goes_on.acquire(timeout=LONG)
+        job.passed(2)
+        return job.passes
+
+    job = worker.submit(("k",), work, "a", priority=FOLLOWING)
+    assert gives_way.wait(LONG)
+    urgent = worker.submit(("urgent",), lambda job: None, "a")
+    goes_on.release()
+    assert urgent.wait(LONG)
+    goes_on.release()
+    assert job.wait(LONG)
+    assert counts == [(3, 1), (3, 1)]
+    assert job.result == 5
+
+
 def test_the_end_is_a_result_too(worker):
     work = Steps()
     job = worker.submit(("k",), work, "a")

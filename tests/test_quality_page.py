@@ -96,22 +96,48 @@ def test_a_quality_holds_for_methods_that_are_chosen_later():
 
 def test_each_quality_says_what_it_costs_before_it_is_chosen():
     """A pass for each copy of each of the eight channels, the first one, and ten of calibration."""
-    told = captions(visit(methods="ss-cam"))
+    told = captions(visit(methods="ss-cam", metrics=""))
     assert "About 291 forward passes a picture." in told
     assert "Passes a picture: Quick 43, Standard 291, Paper 291." in told
     assert not any("Quick" in text for text in captions(visit(methods="random")))
 
 
 def test_a_wall_says_what_it_costs():
-    both = {"methods": "random,fake-cam", "samples": "chelsea,coffee"}
+    both = {"methods": "random,fake-cam", "samples": "chelsea,coffee", "metrics": ""}
     assert "4 maps, about 44 forward passes." in captions(visit(**both))
     assert "8 maps, about 88 forward passes." in captions(visit(**both, columns="classes"))
     assert not any("maps, about" in text for text in captions(visit(methods="random,fake-cam")))
 
 
+def test_the_figures_of_a_wall_cost_their_passes_too():
+    """The map again, ten levels, and of ADCC the map of the masked picture, plain and calibrated."""
+    figures = 1 + 10 + 1 + (1 + 10)
+    both = {"methods": "random,fake-cam", "metrics": "average-drop,adcc"}
+    told = captions(visit(**both))
+    assert f"About 22 forward passes a picture, with the figures {2 * (11 + figures)}." in told
+    told = captions(visit(**both, samples="chelsea,coffee"))
+    assert f"4 maps and their figures, about {4 * (11 + figures)} forward passes." in told
+
+
 def test_the_layers_of_a_wall_cost_what_their_channels_do():
-    told = captions(visit(methods="score-cam", columns="layers"))
+    told = captions(visit(methods="score-cam", columns="layers", metrics=""))
     assert f"2 maps, about {(1 + 4 + 10) + (1 + 8 + 10)} forward passes." in told
+
+
+def test_the_networks_of_a_wall_cost_what_their_own_channels_do(monkeypatch):
+    """Of a network that was never loaded nothing is known yet."""
+    other = nn.Sequential(
+        nn.Conv2d(3, 5, 9, stride=8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)
+    )
+    seen = service().engine.backbone("mnasnet1_3").preprocessing
+    network = Backbone("mnasnet1_0", other, seen, labels=("a", "b", "c"))
+    monkeypatch.setitem(service().engine._own, "mnasnet1_0", network)
+    wall = {"methods": "score-cam", "columns": "networks", "metrics": "", "networks": "mnasnet1_3,mnasnet1_0"}
+    app = visit(**wall).run()
+    assert f"2 maps, about {(1 + 8 + 10) + (1 + 5 + 10)} forward passes." in captions(app)
+    del service().engine._networks["mnasnet1_0"]
+    told = captions(app.run())
+    assert "2 maps, about 19 forward passes, and those of mnasnet1\\_0, counted once it is loaded." in told
 
 
 def test_a_quality_that_is_not_known_gives_way_to_the_usual_one():

@@ -8,7 +8,7 @@ from typing import Any
 from explorer import backbones, images
 from explorer.calibration import PAPER_LEVELS
 from explorer.cli import flags
-from explorer.compute import Engine, Explanation, Request
+from explorer.compute import Engine, Explanation, Progress, Request
 from explorer.declaration import options_of
 from explorer.methods import DEFAULT_METHODS, METHODS, find
 from explorer.metrics import METRICS
@@ -123,7 +123,7 @@ _MEASURED = 100  # forward passes; what takes more is reckoned from the speed of
 _LONGEST = 10.0  # seconds for one measurement
 
 
-class _Deadline:
+class _Deadline(Progress):
     """Progress that stops what takes too long."""
 
     def __init__(self) -> None:

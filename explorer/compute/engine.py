@@ -24,7 +24,7 @@ from explorer.calibration import (
     curve,
     cut_map,
 )
-from explorer.compute.cache import LRU
+from explorer.compute.cache import LRU, nbytes
 from explorer.compute.device import best_device
 from explorer.errors import ExplorerError
 from explorer.images import Picture
@@ -55,6 +55,7 @@ from explorer.metrics import (
     Randomisation,
     Steps,
     gather,
+    passes_of,
     rank_correlation,
 )
 from explorer.probe import Precision, Probe
@@ -73,8 +74,12 @@ class Progress(Protocol):
 
     def advance(self, steps: int) -> None: ...
 
+    def passed(self, passes: int) -> None:
+        """Forward passes were made, each a step."""
+        self.advance(passes)
 
-class Silent:
+
+class Silent(Progress):
     """Progress that nobody watches."""
 
     def begin(self, stage: str, total: int = 0) -> None:
@@ -248,6 +253,7 @@ class Gathered:
 
 
 _WEIGHTS = 2 * 2**30  # bytes, of the backbones that are kept loaded
+_EVIDENCE = 2**28  # bytes, of what is measured of references
 _TIMED = 8  # forward passes from which an explanation says how long one takes
 
 
@@ -264,7 +270,8 @@ class Engine:
         self._backbones: LRU[str, Backbone] = LRU(_WEIGHTS, weigh=lambda backbone: backbone.nbytes)
         self._libraries: LRU[tuple[str, str], Library] = LRU(8)
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
-        self._evidence: LRU[tuple[object, ...], _Measured] = LRU(16)
+        self._evidence: LRU[tuple[object, ...], _Measured] = LRU(_EVIDENCE, weigh=nbytes)
+        self._networks: dict[str, _Network] = {}
         self._pace: dict[str, float] = {}
 
     def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
@@ -275,11 +282,31 @@ class Engine:
             if backbone is None:
                 progress.begin(f"Loading {name}")
                 backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
+            height, width = backbone.preprocessing.crop
+            self._networks[name] = _Network(backbone.layers, height * width)
             return backbone
 
     def pace(self, backbone: str) -> float | None:
         """Seconds that a forward pass took in the last explanation by a backbone; None while there is none."""
         return self._pace.get(backbone)
+
+    def passes(self, request: Request) -> int | None:
+        """About how many forward passes an explanation takes; None while its network was never loaded."""
+        known = self._networks.get(request.backbone)
+        if known is None:
+            return None
+        return request.method.passes(known.layer(request.layer)) + len(request.levels)
+
+    def figure_passes(self, request: Request, metrics: Sequence[Metric]) -> int | None:
+        """The same of the figures of a map, which is made again for them."""
+        known = self._networks.get(request.backbone)
+        if known is None:
+            return None
+        if not metrics:
+            return 0
+        once = request.method.passes(known.layer(request.layer))
+        again = 1 if isinstance(request.method, LibraCAM) else once  # its references stay measured
+        return again + passes_of(tuple(metrics), known.pixels, once)
 
     def undefined(
         self,
@@ -409,7 +436,7 @@ class Engine:
         with self._lock:
             made = [self._attribute(picture, request, progress) for request in requests]
             probe = self._probe(picture, made[0].probe.cut, "float32")
-            probe.tick = progress.advance
+            probe.tick = progress.passed
             canvas = Canvas(probe)
             plain = [
                 Examined(
@@ -499,7 +526,7 @@ class Engine:
         progress = progress or Silent()
         with self._lock:
             probe = self._exact(picture, explanation.request, progress)
-            probe.tick = progress.advance
+            probe.tick = progress.passed
             progress.begin(f"Measuring the curve of {explanation.request.method.title}", len(levels))
             saliency = explanation.attribution.saliency.to(probe.image.device)
             return curve(probe, saliency, explanation.target, levels, by)
@@ -516,7 +543,7 @@ class Engine:
         progress = progress or Silent()
         with self._lock:
             probe = self._exact(picture, explanation.request, progress)
-            probe.tick = progress.advance
+            probe.tick = progress.passed
             progress.begin(f"Masking by {explanation.request.method.title}", 2)
             kept = cut_map(explanation.attribution.saliency.to(probe.image.device), percent, by)
             masks = torch.stack([kept, 1 - kept])
@@ -539,7 +566,7 @@ class Engine:
         progress = progress or Silent()
         with self._lock:
             probe = self._exact(picture, request, progress)
-            probe.tick = progress.advance
+            probe.tick = progress.passed
             progress.begin("Taking the steps apart")
             return walk(probe, _target(request, probe))
 
@@ -552,7 +579,7 @@ class Engine:
         probe = self._probe(picture, cut, request.precision)
         before = probe.passes - 1
         target = _target(request, probe)
-        probe.tick = progress.advance
+        probe.tick = progress.passed
         method = request.method
         method.refuse_undefined(cut)
         progress.begin(method.title, method.passes(cut.layer) - 1)
@@ -619,7 +646,7 @@ class Engine:
         with self._lock:
             exact = self._exact(picture, request, progress)
             probe = self._probe(picture, exact.cut, request.precision)
-            probe.tick = exact.tick = progress.advance
+            probe.tick = exact.tick = progress.passed
             target = _target(request, probe)
             found = self._gather(picture, request, probe, target, progress)
             indices = found.selection.indices[: len(found.evidence)]
@@ -699,6 +726,18 @@ class Engine:
         measured = rows[: int((rows >= 0).cumprod(0).sum())]
         assert known.evidence is not None
         return _Gathered(library, selection, pinned, known.evidence.taken(measured), len(wanted) - fresh)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What is remembered of a network that was loaded: its layers, and how many pixels it sees."""
+
+    layers: tuple[Layer, ...]
+    pixels: int
+
+    def layer(self, name: str | None) -> Layer:
+        """The layer of this name or alias, the deepest one unless there is one."""
+        return next((one for one in self.layers if name in (one.name, *one.aliases)), self.layers[-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,8 @@ class _Preempted(Exception):
 class Job(Generic[T]):
     """A piece of work and what has become of it.
 
-    ``done`` of ``total`` steps are made in the present ``stage``; ``result`` may be partial while the job runs.
+    ``done`` of ``total`` steps are made in the present ``stage``, ``passes`` forward passes in all; ``result`` may be
+    partial while the job runs.
     ``error`` is a sentence for the user; ``refusal`` the refusal behind it, None for an unexpected fault.
     """
 
@@ -55,6 +56,7 @@ class Job(Generic[T]):
         self.stage = "Waiting"
         self.done = 0
         self.total = 0
+        self.passes = 0
         self.result: T | None = None
         self.error: str | None = None
         self.refusal: ExplorerError | None = None
@@ -85,6 +87,11 @@ class Job(Generic[T]):
         """Reports steps made; raises where the job should stop."""
         self.done += steps
         self._interrupt(self)
+
+    def passed(self, passes: int) -> None:
+        """Reports forward passes made, each a step."""
+        self.passes += passes
+        self.advance(passes)
 
     def deliver(self, partial: T) -> None:
         """Shows a result that is not complete yet."""
@@ -241,7 +248,7 @@ class Worker:
             assert work is not None
             try:
                 self._interrupt(job)
-                job.state = State.RUNNING
+                job.state, job.passes = State.RUNNING, 0
                 job.result = work(job)
                 job.state = State.DONE
             except _Preempted:

@@ -1,19 +1,20 @@
 """What a page waits for: every chosen picture with its prediction and its explanations, asked for as jobs."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
 
-from explorer.backbones import Layer
-from explorer.compute import Explanation, Job, Prediction, Request, State
+from explorer.compute import Explanation, Figures, Job, Prediction, Request, State
 from explorer.images import Picture
 from explorer.methods import Method
 from explorer.methods.libra import LibraCAM
+from explorer.metrics import Metric
 from explorer.ui.columns import Column, of_methods, with_method
-from explorer.ui.sidebar import Choice, layer_called
+from explorer.ui.sidebar import Choice, passes
 from explorer.ui.state import begun, service, waiter
 from explorer.ui.view import known, picture_key, whole
 from explorer.ui.what_if import changed
@@ -93,15 +94,14 @@ class Board:
     """All rows that can be drawn, and the jobs behind them and those that the session has begun, each as it was when it
     was first looked at: what was drawn of it may be as old as that.
 
-    ``passes`` is about how many forward passes of ``backbone`` an explanation takes; ``unseen`` are the jobs of what is
-    not drawn.
+    ``takes`` says of which network a job takes forward passes, and about how many with the figures that follow on it;
+    ``unseen`` are the jobs of what is not drawn.
     """
 
     rows: list[Row] = field(default_factory=list)
     jobs: dict[Job[Any], tuple[bool, Any]] = field(default_factory=dict)
     unseen: set[Job[Any]] = field(default_factory=set)
-    passes: dict[Job[Any], int] = field(default_factory=dict)
-    backbone: str = ""
+    takes: dict[Job[Any], tuple[str, int]] = field(default_factory=dict)
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
 
     def __post_init__(self) -> None:
@@ -145,10 +145,22 @@ class Board:
         )
         return further or (self.pending and all(job.settled for job in self.jobs))
 
+    def measure(
+        self, picture: Picture, request: Request, metrics: Sequence[Metric], *, seen: bool = True
+    ) -> Job[Figures]:
+        """Asks for the figures of a map."""
+        job = self.watch(service().figures(picture, request, tuple(metrics), waiter()), seen=seen)
+        self.takes[job] = request.backbone, service().engine.figure_passes(request, metrics) or 0
+        return job
+
     @property
-    def passes_left(self) -> int:
-        """About how many forward passes the maps still take that are asked for."""
-        return sum(count for job, count in self.passes.items() if not job.settled)
+    def left(self) -> Counter[str]:
+        """By network, about how many forward passes the maps and figures still take that are asked for."""
+        left = Counter[str]()
+        for job, (backbone, count) in self.takes.items():
+            if not job.settled:
+                left[backbone] += max(0, count - job.passes)
+        return +left
 
     @property
     def running(self) -> Job[Any] | None:
@@ -176,16 +188,18 @@ class Hanging:
         columns: none stands for the methods; a job, what has to be done before they are known.
         page: what is drawn; the rest is asked for after that.
         changes: whether pictures that the visitor has changed a part of hang below them.
+        metrics: what the maps are measured by once they are there.
     """
 
     columns: Sequence[Column] | Job[Any] = ()
     page: Page = Page(0, 10_000)
     changes: bool = False
+    metrics: tuple[Metric, ...] = ()
 
 
 def ask(choice: Choice, hanging: Hanging) -> Board:
     """Asks for everything that the choice needs, and waits a moment, so that quick work needs no poll."""
-    board = Board(backbone=choice.request.backbone)
+    board = Board()
     layers = board.ask(choice.layers())
     places: dict[str, tuple[int, Picture]] = {}
     for position, job in enumerate(map(board.ask, choice.pictures())):
@@ -201,7 +215,6 @@ def ask(choice: Choice, hanging: Hanging) -> Board:
     backbone = choice.request.backbone
     asked = [service().prediction(picture, backbone, waiter()) for _, picture in places.values()]
     predictions = [board.ask(job) for job in asked]
-    layer = layer_called(layers.result, choice.request.layer)
     found = [
         (position, picture, job.result)
         for (position, picture), job in zip(places.values(), predictions, strict=True)
@@ -209,7 +222,9 @@ def ask(choice: Choice, hanging: Hanging) -> Board:
     ]
     rows: dict[int, list[Row]] = {}
     for position, picture, prediction in sorted(found, key=lambda one: one[0] not in hanging.page):
-        wall = _Wall(board, choice, hanging.columns, layer, position in hanging.page, hanging.changes)
+        wall = _Wall(
+            board, choice, hanging.columns, hanging.metrics, position in hanging.page, hanging.changes
+        )
         rows[position] = wall.of(picture, prediction)
     board.rows = [row for position in sorted(rows) for row in rows[position]]
     return board
@@ -233,12 +248,12 @@ def measure_rest(board: Board, row: Row) -> int:
 
 @dataclass(frozen=True)
 class _Wall:
-    """Asks for the rows of a picture; ``layer`` is that of the choice."""
+    """Asks for the rows of a picture."""
 
     board: Board
     choice: Choice
     columns: Sequence[Column]
-    layer: Layer
+    metrics: tuple[Metric, ...]
     seen: bool
     changes: bool
 
@@ -294,7 +309,7 @@ class _Wall:
         former: dict[tuple[str, str, str], Any] = st.session_state.setdefault("former", {})
         job = service().explanation(picture, request, waiter())
         job = self.board.ask(job) if self.seen else self.board.watch(job, seen=False)
-        self.board.passes[job] = request.method.passes(self.layer) + len(request.levels)
+        self.board.takes[job] = request.backbone, passes([request], self.metrics).total()
         place = (picture.digest, request.method.name, column.name)
         last = service().remembered(picture, former[place]) if place in former else None
         if job.state is State.DONE:

@@ -33,14 +33,14 @@ class Column:
     Args:
         name: unique among the columns; that of the method where it is one.
         change: makes the request of the wall that of the column, for a picture of this prediction by the network of the
-            wall.
+            wall; without a prediction the class stays open.
         detail: of the column, shown in each cell; None for the class that the map explains.
         classwise: whether it says which class is explained.
     """
 
     name: str
     title: str
-    change: Callable[[Request, Prediction], Request]
+    change: Callable[[Request, Prediction | None], Request]
     detail: str | None = None
     classwise: bool = False
 
@@ -79,7 +79,7 @@ def with_method(method: Method, request: Request) -> Request:
     return request if method.needs_references() else replace(request, pinned=(), excluded=())
 
 
-def _by_method(method: Method, request: Request, prediction: Prediction) -> Request:
+def _by_method(method: Method, request: Request, prediction: Prediction | None) -> Request:
     return with_method(method, request)
 
 
@@ -107,7 +107,7 @@ def _layers(choice: Choice) -> tuple[Column, ...] | Job[Any]:
     return tuple(Column(name, name, partial(_at_layer, name), shapes[name]) for name in chosen)
 
 
-def _at_layer(name: str, request: Request, prediction: Prediction) -> Request:
+def _at_layer(name: str, request: Request, prediction: Prediction | None) -> Request:
     return replace(request, layer=name)
 
 
@@ -138,7 +138,9 @@ def told_apart(labels: Sequence[str]) -> list[str]:
     return [f"{label} ({index})" if often[label] > 1 else label for index, label in enumerate(labels)]
 
 
-def _for_class(name: str, request: Request, prediction: Prediction) -> Request:
+def _for_class(name: str, request: Request, prediction: Prediction | None) -> Request:
+    if prediction is None:
+        return request
     ranks = list(_RANKS)
     return replace(request, target=prediction.top()[ranks.index(name)] if name in ranks else int(name))
 
@@ -164,11 +166,11 @@ def _networks(choice: Choice) -> tuple[Column, ...]:
     return tuple(Column(name, name, partial(_in_network, here, name)) for name in names)
 
 
-def _in_network(here: str, name: str, request: Request, prediction: Prediction) -> Request:
+def _in_network(here: str, name: str, request: Request, prediction: Prediction | None) -> Request:
     if name == here:
         return request
     target = request.target
-    label = prediction.labels[target] if isinstance(target, int) else target
+    label = prediction.labels[target] if prediction and isinstance(target, int) else target
     return replace(request, backbone=name, layer=None, target=label)
 
 

@@ -10,10 +10,9 @@ from explorer.render.scale import Ends, shared_ends
 from explorer.ui.board import Board, Cell, Hanging, Page, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
-from explorer.ui.columns import Column, columns
+from explorer.ui.columns import Column, columns, with_method
 from explorer.ui.live import chosen_row, live
-from explorer.ui.sidebar import Choice, layer_called, passes, price
-from explorer.ui.state import service, waiter
+from explorer.ui.sidebar import Choice, passes, price
 from explorer.ui.strip import Chosen, Strip, best, ordered
 from explorer.ui.takeaway import take_away
 from explorer.ui.two import two_maps
@@ -65,20 +64,22 @@ def show(choice: Choice, look: Look) -> None:
         if choice.methods and chosen:
             take_away(board, choice, look, order, measured)
 
-    live(choice, wall, hanging=Hanging(others, page, changes=True))
+    live(choice, wall, hanging=Hanging(others, page, changes=True, metrics=choice.figures.metrics))
 
 
 def _cost(choice: Choice, others: Sequence[Column]) -> None:
     """What the whole wall takes, where it is more than a map of each method, which the sidebar says."""
     pictures = len(choice.samples) + len(choice.uploads)
-    layers, request = choice.layers().result, choice.request
-    if not layers or not choice.methods or pictures * (len(others) or 1) < 2:
+    if not choice.layers().result or not choice.methods or pictures * (len(others) or 1) < 2:
         return
-    chosen = layer_called(layers, request.layer)
-    across = [next((one for one in layers if one.name == other.name), chosen) for other in others] or [chosen]
-    needed = pictures * sum(passes(choice.methods, layer, len(request.levels)) for layer in across)
-    maps = pictures * len(across) * len(choice.methods)
-    st.caption(f"{maps} maps, about {price(needed, request.backbone, ' forward passes')}.")
+    lines = [with_method(method, choice.request) for method in choice.methods]
+    asked = [column.change(line, None) for line in lines for column in others] or lines
+    needed = passes(asked * pictures, choice.figures.metrics)
+    text = f"{len(asked) * pictures} maps{' and their figures' if choice.figures.metrics else ''}"
+    text += f", about {price(needed, ' forward passes')}"
+    if new := {request.backbone for request in asked} - needed.keys():
+        text += f", and those of {' and '.join(sorted(new))}, counted once it is loaded"
+    st.caption(plain(f"{text}."))
 
 
 def _page(choice: Choice, pictures: int) -> Page:
@@ -107,9 +108,7 @@ def _measure(board: Board, row: Row, chosen: Chosen) -> dict[str, Job[Figures]]:
     if not chosen.metrics:
         return {}
     return {
-        cell.name: board.watch(
-            service().figures(row.picture, cell.job.result.request, chosen.metrics, waiter()), seen=row.shown
-        )
+        cell.name: board.measure(row.picture, cell.job.result.request, chosen.metrics, seen=row.shown)
         for cell in row.cells
         if cell.job.state is State.DONE and cell.job.result
     }

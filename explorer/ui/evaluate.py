@@ -217,6 +217,8 @@ class _Within:
     def advance(self, steps: int) -> None:
         self._job.advance(0)
 
+    passed = advance
+
 
 def _results() -> None:
     """One of the evaluations that are kept."""

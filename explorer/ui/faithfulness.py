@@ -87,7 +87,7 @@ def _picture(row: Row) -> None:
 
 
 def _judge(board: Board, row: Row, explanation: Explanation) -> maps.Judged:
-    job = board.watch(service().figures(row.picture, explanation.request, _METRICS, waiter()))
+    job = board.measure(row.picture, explanation.request, _METRICS)
     if job.error is not None:
         fault(job)
     return maps.Judged(explanation, job.result)

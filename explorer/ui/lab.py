@@ -16,7 +16,6 @@ from explorer.ui.linearity import linearity
 from explorer.ui.live import chosen_row, live, nothing_to_show
 from explorer.ui.references import references
 from explorer.ui.sidebar import Choice
-from explorer.ui.state import service, waiter
 from explorer.ui.strip import Strip
 from explorer.ui.versus import versus
 from explorer.ui.view import segmented, view
@@ -95,9 +94,7 @@ def _top(board: Board, row: Row, choice: Choice, look: Look) -> Explanation | No
     job, explanation = cell.job, cell.explanation
     figures = None
     if job.state is State.DONE and job.result and choice.figures.metrics:
-        figures = board.watch(
-            service().figures(row.picture, job.result.request, choice.figures.metrics, waiter())
-        )
+        figures = board.measure(row.picture, job.result.request, choice.figures.metrics)
     left, middle, right = st.columns(3)
     with left:
         st.markdown("**What the network sees**")

@@ -8,12 +8,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.compute import Job, State
-from explorer.evaluation import duration
 from explorer.methods import UndefinedMethodError
 from explorer.ui.board import READING, Board, Hanging, Row, ask
 from explorer.ui.cells import plain
 from explorer.ui.press import pressed
-from explorer.ui.sidebar import Choice, layer_called
+from explorer.ui.sidebar import Choice, layer_called, time_of
 from explorer.ui.state import KINDS, lasting, service, stop, stopping, waiter
 from explorer.ui.view import segmented, start_anew
 
@@ -178,9 +177,8 @@ def _progress(board: Board, job: Job[Any]) -> None:
     waiting = sum(not other.settled for other in board.jobs) - 1
     text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
     text += f"; {waiting} more waiting" if waiting > 0 else ""
-    if left := board.passes_left:
-        pace = service().engine.pace(board.backbone)
-        text += f"; about {left} passes left" + (f", {duration(left * pace)}" if pace else "")
+    if left := board.left:
+        text += "; " + ", ".join(filter(None, (f"about {left.total()} passes left", time_of(left))))
     st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
 
 

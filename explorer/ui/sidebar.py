@@ -1,6 +1,7 @@
 """The controls that all pages share."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from string import hexdigits
@@ -17,6 +18,7 @@ from explorer.evaluation import duration
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY, ON_THE_FLY_SIZE, RULES, UNLIKELY, Rule, installed
 from explorer.methods import DEFAULT_METHODS, METHODS, Family, Method
+from explorer.metrics import Metric
 from explorer.ui.preferences import preferred
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen, figure_controls
@@ -130,28 +132,30 @@ def controls(elsewhere: Collection[str] = ()) -> Choice:
             help="Masked pictures are scored in reduced precision. Probabilities move by up to 0.1 and another "
             "cut may be recommended.",
         )
-    if layers and methods:
-        explained, levels = layer_called(layers, layer), len(FINE_LEVELS if fine else PAPER_LEVELS)
-        with prices:
-            _prices(backbone, explained, methods, levels)
-        _cost(backbone, explained, methods, levels)
+    request = Request(
+        backbone=backbone,
+        layer=layer,
+        library=library,
+        rule=rule,
+        seed=seed,
+        limit=limit,
+        levels=FINE_LEVELS if fine else PAPER_LEVELS,
+        precision="bfloat16" if quick else "float32",
+        pinned=preferred("pinned"),
+        excluded=preferred("excluded"),
+    )
+    cost = st.container()
     figures = figure_controls()
+    if layers and methods:
+        with prices:
+            _prices(request, methods)
+        with cost:
+            _cost(request, methods, figures.metrics)
     return Choice(
         tuple(samples),
         uploads,
         methods,
-        Request(
-            backbone=backbone,
-            layer=layer,
-            library=library,
-            rule=rule,
-            seed=seed,
-            limit=limit,
-            levels=FINE_LEVELS if fine else PAPER_LEVELS,
-            precision="bfloat16" if quick else "float32",
-            pinned=preferred("pinned"),
-            excluded=preferred("excluded"),
-        ),
+        request,
         complete=bool(layers),
         undefined=undefined,
         figures=figures,
@@ -261,35 +265,52 @@ def _choose_anew() -> None:
             start_anew(f"{method.name}.{option}")
 
 
-def _prices(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+def _prices(request: Request, methods: Sequence[Method]) -> None:
     """What the maps of a picture would take in each quality, if that differs."""
     counts = {
-        quality: passes([replace(method, **method.budget(quality)) for method in methods], layer, levels)
+        quality: passes(replace(request, method=replace(one, **one.budget(quality))) for one in methods)
         for quality in QUALITIES
     }
-    if len(set(counts.values())) > 1:
-        told = (f"{quality.capitalize()} {price(count, backbone)}" for quality, count in counts.items())
+    if len({count.total() for count in counts.values()}) > 1:
+        told = (f"{quality.capitalize()} {price(count)}" for quality, count in counts.items())
         st.caption(f"Passes a picture: {', '.join(told)}.")
 
 
-def _cost(backbone: str, layer: Layer, methods: Sequence[Method], levels: int) -> None:
+def _cost(request: Request, methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
     """What the maps of a picture take, before anybody waits for them."""
+    requests = [replace(request, method=method) for method in methods]
+    text = f"About {price(passes(requests), ' forward passes a picture')}"
+    if metrics:
+        text += f", with the figures {price(passes(requests, metrics))}"
     st.caption(
-        f"About {price(passes(methods, layer, levels), backbone, ' forward passes a picture')}.",
-        help="For the maps and their calibration, not for the figures nor for what runs through the last layers alone. "
-        "The time is as measured on this machine.",
+        f"{text}.",
+        help="For the maps and their calibration, and for the figures that Compare shows under them; not for what runs "
+        "through the last layers alone. The time is as measured on this machine.",
     )
 
 
-def passes(methods: Sequence[Method], layer: Layer, levels: int) -> int:
-    """Forward passes of the maps of a picture at a layer, with their calibration."""
-    return sum(method.passes(layer) + levels for method in methods)
+def passes(requests: Iterable[Request], metrics: Sequence[Metric] = ()) -> Counter[str]:
+    """By network, about how many forward passes maps take with their calibration and their figures by these metrics; of
+    those networks alone that were loaded before."""
+    engine, found = service().engine, Counter[str]()
+    for request in requests:
+        if (once := engine.passes(request)) is not None:
+            found[request.backbone] += once + (engine.figure_passes(request, metrics) or 0)
+    return found
 
 
-def price(passes: int, backbone: str, unit: str = "") -> str:
-    """Forward passes, and how long they take on this machine if that is known."""
-    pace = service().engine.pace(backbone)
-    return f"{passes:,}{unit}" + (f" ({duration(passes * pace)})" if pace else "")
+def price(passes: Counter[str], unit: str = "") -> str:
+    """Forward passes by network, and how long they take on this machine if that is known."""
+    return f"{passes.total():,}{unit}" + (f" ({took})" if (took := time_of(passes)) else "")
+
+
+def time_of(passes: Mapping[str, int]) -> str:
+    """How long forward passes by network take on this machine; nothing if that is not known."""
+    paces = [service().engine.pace(name) for name in passes]
+    known = [pace for pace in paces if pace is not None]
+    if not known or len(known) < len(paces):
+        return ""
+    return duration(sum(count * pace for count, pace in zip(passes.values(), known, strict=True)))
 
 
 def _backbone() -> str:

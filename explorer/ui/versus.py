@@ -100,7 +100,7 @@ def _names(one: Request, other: Request) -> tuple[str, str]:
 def _measured(board: Board, row: Row, explanation: Explanation, chosen: Chosen) -> Job[Figures] | None:
     if not chosen.metrics:
         return None
-    return board.watch(service().figures(row.picture, explanation.request, chosen.metrics, waiter()))
+    return board.measure(row.picture, explanation.request, chosen.metrics)
 
 
 def _shared(one: Explanation, other: Explanation) -> str:
