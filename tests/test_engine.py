@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import explorer.probe
 from explorer import (
     METRICS,
     Backbone,
@@ -83,6 +84,30 @@ def test_figures_are_of_the_cut_that_the_explanation_recommends(engine, method):
     assert figures.calibration.cut == explanation.calibration.cut
     cut = cut_map(explanation.attribution.saliency, explanation.calibration.cut)
     assert figures.calibrated["complexity"] == pytest.approx(float(cut.mean()), abs=1e-6)
+
+
+def test_the_speed_is_that_of_forward_passes_and_of_most_of_them(monkeypatch):
+    """Neither what is set up before them counts, nor a first batch that is slow."""
+    engine, now = Engine("cpu"), [0.0]
+    forward, method = Backbone.__call__, GradCAM.__call__
+    first = iter([9.0])
+    monkeypatch.setattr(explorer.probe.time, "perf_counter", lambda: now[0])
+
+    def passes(backbone, images):
+        now[0] += len(images) * 0.02 + next(first, 0.0)
+        return forward(backbone, images)
+
+    def set_up(*arguments):
+        now[0] += 30
+        return method(*arguments)
+
+    monkeypatch.setattr(Backbone, "__call__", passes)
+    monkeypatch.setattr(GradCAM, "__call__", set_up)
+    assert engine.pace("efficientnet_lite0") is None
+    engine.predict(sample("coffee"), "efficientnet_lite0")
+    assert engine.pace("efficientnet_lite0") is None
+    engine.explain(sample("coffee"), Request(method=GradCAM()))
+    assert engine.pace("efficientnet_lite0") == pytest.approx(0.02)
 
 
 SHARING = ["average-drop", "average-gain", "adcc", "coherency", "calibration-auc"]

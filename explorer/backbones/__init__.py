@@ -1,6 +1,6 @@
 """What is explained: classifiers with their weights, preprocessing and labels, cut into trunk and head."""
 
-from explorer.backbones.backbone import Backbone, Cut, UnknownLayerError
+from explorer.backbones.backbone import Backbone, Cut, Speed, UnknownLayerError
 from explorer.backbones.checkpoint import INTERPOLATIONS, CheckpointError, from_checkpoint
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
 from explorer.backbones.narrow import LastLayer
@@ -31,6 +31,7 @@ __all__ = [
     "OwnModel",
     "OwnModelError",
     "Preprocessing",
+    "Speed",
     "UnknownBackboneError",
     "UnknownLayerError",
     "UntraceableError",

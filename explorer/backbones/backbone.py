@@ -2,9 +2,11 @@
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 import torch
 from torch import Tensor, fx, nn
@@ -69,10 +71,23 @@ class Cut:
         return last.logits(last.before(raw), slice(target, target + 1))
 
 
+class Speed:
+    """How long a forward pass takes: ``pace`` is the median of the last ones in seconds, None while there was none."""
+
+    def __init__(self) -> None:
+        self.pace: float | None = None
+        self._last: deque[float] = deque(maxlen=256)
+
+    def add(self, passes: int, seconds: float) -> None:
+        """Counts passes that were made together."""
+        self._last.extend([seconds / passes] * passes)
+        self.pace = median(self._last)
+
+
 class Backbone:
     """A classifier in eval mode, frozen, traced, and shared by all threads without a lock.
 
-    ``batch`` is how many pictures are best given to it at once.
+    ``batch`` is how many pictures are best given to it at once, ``speed`` what probes have measured.
 
     Args:
         name: as in the registry.
@@ -101,6 +116,7 @@ class Backbone:
         self.device = torch.device(device)
         # On a CPU small batches stay in its caches: a picture costs half of what it costs in batches of 16.
         self.batch = 4 if self.device.type == "cpu" else 64
+        self.speed = Speed()
         self._traced = trace(model, name)
         self._nodes = find_layers(self._traced, self.noise())
         if not self._nodes:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, load
+from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, Speed, load
 from explorer.calibration import (
     PAPER_LEVELS,
     By,
@@ -254,7 +254,6 @@ class Gathered:
 
 _WEIGHTS = 2 * 2**30  # bytes, of the backbones that are kept loaded
 _EVIDENCE = 2**28  # bytes, of what is measured of references
-_TIMED = 8  # forward passes from which an explanation says how long one takes
 
 
 class Engine:
@@ -272,7 +271,6 @@ class Engine:
         self._probes: LRU[tuple[str, str, str], Probe] = LRU(4)
         self._evidence: LRU[tuple[object, ...], _Measured] = LRU(_EVIDENCE, weigh=nbytes)
         self._networks: dict[str, _Network] = {}
-        self._pace: dict[str, float] = {}
 
     def backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         """The backbone, loaded once."""
@@ -283,12 +281,13 @@ class Engine:
                 progress.begin(f"Loading {name}")
                 backbone = self._backbones.put(name, load(name, self.device, _downloads(name, progress)))
             height, width = backbone.preprocessing.crop
-            self._networks[name] = _Network(backbone.layers, height * width)
+            self._networks[name] = _Network(backbone.layers, height * width, backbone.speed)
             return backbone
 
     def pace(self, backbone: str) -> float | None:
-        """Seconds that a forward pass took in the last explanation by a backbone; None while there is none."""
-        return self._pace.get(backbone)
+        """Seconds that a forward pass of a backbone takes by those of masked pictures; None while there was none."""
+        known = self._networks.get(backbone)
+        return known.speed.pace if known else None
 
     def passes(self, request: Request) -> int | None:
         """About how many forward passes an explanation takes; None while its network was never loaded."""
@@ -381,8 +380,6 @@ class Engine:
 
             def explanation(calibration: Calibration | None) -> Explanation:
                 seconds, passes = time.perf_counter() - started, probe.passes - made.before
-                if passes >= _TIMED:
-                    self._pace[request.backbone] = seconds / passes
                 return Explanation(
                     picture.name,
                     picture.digest,
@@ -730,10 +727,11 @@ class Engine:
 
 @dataclass(frozen=True)
 class _Network:
-    """What is remembered of a network that was loaded: its layers, and how many pixels it sees."""
+    """What is remembered of a network that was loaded: its layers, how many pixels it sees, and its speed."""
 
     layers: tuple[Layer, ...]
     pixels: int
+    speed: Speed
 
     def layer(self, name: str | None) -> Layer:
         """The layer of this name or alias, the deepest one unless there is one."""
