@@ -60,10 +60,17 @@ class Seeing:
 
 @dataclass(frozen=True, eq=False)
 class Browsed:
-    """The channels of largest mean: ``channels`` (n,) their numbers, of ``total``, and ``maps`` (n, h, w)."""
+    """The channels of largest mean.
+
+    Args:
+        channels: (n,), their numbers, of ``total``; ``maps`` (n, h, w).
+        weights: (n,), the rise of the target's logit with each mean, to first order: CAM's weights where the logits are
+            linear in the means, Grad-CAM's times hw everywhere.
+    """
 
     channels: Tensor
     maps: Tensor
+    weights: Tensor
     total: int
 
 
@@ -77,7 +84,8 @@ class Browsing:
         activation = probe.activation
         means = activation.mean((1, 2))
         channels = means.argsort(descending=True, stable=True)[: self.count]
-        return Browsed(channels.cpu(), activation[channels].cpu(), len(activation))
+        weights = probe.gradient(target)[channels].sum((1, 2))
+        return Browsed(channels.cpu(), activation[channels].cpu(), weights.cpu(), len(activation))
 
 
 @dataclass(frozen=True, eq=False)

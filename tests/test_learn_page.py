@@ -87,6 +87,15 @@ def test_hostile_lesson_numbers_give_the_first(visit, value):
     assert "lesson" not in app.query_params
 
 
+def test_every_channel_says_its_weight_for_the_class(visit, original):
+    """Those of the classifier itself, where one linear layer follows the means."""
+    classifier = original("efficientnet_lite0").classifier.weight.detach()
+    app = visit(2, class__chelsea="285")
+    found = re.findall(r"\d+: channel (\d+)<.*?weight ([+-]\d+\.\d\d)", html(app), re.DOTALL)
+    assert len(found) == 24
+    assert [weight for _, weight in found] == [f"{float(classifier[285, int(one)]):+.2f}" for one, _ in found]
+
+
 def test_the_link_restores_lesson_mode_and_control(visit):
     app = visit(2, present="yes")
     control_of(app, 2).set_value(7)

@@ -53,6 +53,18 @@ def test_channels_come_by_their_mean(scene):
     assert browsed.total == len(means)
 
 
+def test_the_weight_of_a_channel_is_what_its_mean_adds_to_the_logit(scene):
+    target = scene.ranking[0]
+    browsed = Browsing(24)(scene.probe(), target)
+    _, gradient, _ = scene.network.look(scene.pixels, target)
+    expected = gradient.sum((1, 2))[browsed.channels]
+    assert browsed.weights.tolist() == pytest.approx(expected.tolist(), abs=1e-3 * abs(expected).max())
+    if not METHODS["cam"]().undefined(scene.cut):
+        classifier = [module for module in scene.model.modules() if isinstance(module, torch.nn.Linear)][-1]
+        linear = classifier.weight.detach()[target, browsed.channels]
+        assert browsed.weights.tolist() == pytest.approx(linear.tolist(), abs=1e-5)
+
+
 @pytest.mark.parametrize("name", ["cam", "grad-cam"])
 def test_all_channels_make_the_map(scene, name):
     probe, target, method = scene.probe(), scene.ranking[1], METHODS[name]()

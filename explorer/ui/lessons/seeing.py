@@ -76,11 +76,12 @@ def _channels(scene: Scene) -> None:
     if browsed is None:
         return
     at = min(place, len(browsed.maps)) - 1
-    channel, shown = int(browsed.channels[at]), browsed.maps[at]
+    channel, shown, weight = int(browsed.channels[at]), browsed.maps[at], float(browsed.weights[at])
     with scene.numbers:
         st.latex(
-            rf"\bar A_{{{channel}}} = \mathbf{{{float(shown.mean()):.3f}}},\quad "
-            rf"\max A_{{{channel}}} = \mathbf{{{float(shown.max()):.3f}}}"
+            rf"\begin{{gathered}} \bar A_{{{channel}}} = \mathbf{{{float(shown.mean()):.3f}}},\quad "
+            rf"\max A_{{{channel}}} = \mathbf{{{float(shown.max()):.3f}}} \\ "
+            rf"w_{{{channel}}} = \mathbf{{{weight:+.3f}}} \end{{gathered}}"
         )
     name = f"Channel {channel} of {browsed.total}"
     with right:
@@ -93,9 +94,11 @@ def _channels(scene: Scene) -> None:
             cells(one.numpy(), _THUMBNAIL),
             f"Channel {int(number)} as a map",
             f"{'▸ ' if rank == at else ''}{rank + 1}: channel {int(number)}",
-            (f"mean {float(one.mean()):.2f}, max {float(one.max()):.2f}",),
+            (f"mean {float(one.mean()):.2f}, max {float(one.max()):.2f}", f"weight {float(weight):+.2f}"),
         )
-        for rank, (number, one) in enumerate(zip(browsed.channels, browsed.maps, strict=True))
+        for rank, (number, one, weight) in enumerate(
+            zip(browsed.channels, browsed.maps, browsed.weights, strict=True)
+        )
     )
 
 
@@ -115,9 +118,11 @@ CHANNELS = Lesson(
     "On its way through the network the picture becomes many small maps, the channels of a layer. "
     "Each channel is high where it finds its own pattern: fur, an edge, a round thing. "
     "Every method in the next lessons is made of them.",
-    r"\bar A_k = \frac{1}{hw} \sum_{i,j} A_{k,ij}",
-    r"$A_k$: channel $k$, with $h \times w$ cells; $\bar A_k$: its mean.",
-    "Move the slider through the channels and guess what each of them looks for.",
+    r"\begin{gathered} \bar A_k = \frac{1}{hw} \sum_{i,j} A_{k,ij} \\ "
+    r"w_k = \sum_{i,j} \frac{\partial y_c}{\partial A_{k,ij}} \end{gathered}",
+    r"$A_k$: channel $k$, with $h \times w$ cells; $\bar A_k$: its mean; $w_k$: its weight, by how much the logit "
+    "$y_c$ of the class rises with the mean.",
+    "Move the slider through the channels: guess what each of them looks for, and whether it speaks for the class.",
     METHODS["eigen-cam"].paper,
     _channels,
 )
