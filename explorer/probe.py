@@ -1,7 +1,6 @@
 """One picture seen by one backbone at one layer: the only door to the network."""
 
 import copy
-import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -234,18 +233,13 @@ class Probe:
         return found, batch
 
     def _logits_in_precision(self, images: Tensor) -> Tensor:
-        started = self._now()
-        quick = self.precision == "bfloat16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=quick):
-            logits: Tensor = self.cut.backbone(images)
-        self.cut.backbone.speed.add(len(images), self._now() - started)
+        backbone, quick = self.cut.backbone, self.precision == "bfloat16"
+        with (
+            backbone.speed.of(len(images), images.device),
+            torch.autocast(images.device.type, torch.bfloat16, enabled=quick),
+        ):
+            logits: Tensor = backbone(images)
         return logits.float()
-
-    def _now(self) -> float:
-        """The time in seconds at which the device has made all that it was given."""
-        if self.image.is_cuda:
-            torch.cuda.synchronize(self.image.device)
-        return time.perf_counter()
 
     def _count(self, passes: int) -> None:
         self.passes += passes

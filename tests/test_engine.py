@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import explorer.probe
 from explorer import (
     METRICS,
     Backbone,
@@ -91,7 +90,7 @@ def test_the_speed_is_that_of_forward_passes_and_of_most_of_them(monkeypatch):
     engine, now = Engine("cpu"), [0.0]
     forward, method = Backbone.__call__, GradCAM.__call__
     first = iter([9.0])
-    monkeypatch.setattr(explorer.probe.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("explorer.backbones.backbone.time.perf_counter", lambda: now[0])
 
     def passes(backbone, images):
         now[0] += len(images) * 0.02 + next(first, 0.0)
