@@ -96,6 +96,35 @@ def test_classes_side_by_side_by_place_and_by_name(visit, engine):
     ]
 
 
+def test_the_expected_class_stands_beside_the_predicted_one(visit, engine):
+    """By a button, once another class than the predicted one is chosen for a picture; the link says so."""
+
+    def offered():
+        return [button for button in app.button if button.label == "Beside the predicted class"]
+
+    app = visit(methods="grad-cam,eigen-cam", samples="chelsea,coffee")
+    assert not offered()
+    app.selectbox(key="widget class.chelsea").set_value(504)
+    settle(app.run())
+    [button] = offered()
+    button.click()
+    settle(app.run())
+    assert not offered()
+    assert link(app)["classes.efficientnet_lite0"] == "1st,chosen"
+    requests = [
+        (picture, method, target)
+        for picture, other in (("chelsea", 504), ("coffee", None))
+        for method in ("grad-cam", "eigen-cam")
+        for target in (None, other)
+    ]
+    expected = [
+        eight_bit(engine.explain(images.sample(picture), Request(method=METHODS[method](), target=target)))
+        for picture, method, target in requests
+    ]
+    for page in (app, visit(**{key.replace(".", "__"): value for key, value in link(app).items()})):
+        assert [values(data) for data in wall(page)] == expected
+
+
 def test_networks_side_by_side_each_with_its_own_prediction(visit, engine):
     app = visit(columns="networks", methods="grad-cam", samples="coffee", **{"class__coffee": "504"})
     names = [f"efficientnet_lite{number}" for number in range(3)]

@@ -16,12 +16,13 @@ from explorer.compute import Job, Prediction, Request
 from explorer.methods import Method
 from explorer.ui.sidebar import Choice, network_title
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, network, one_of, segmented, several, view
+from explorer.ui.view import bound, network, one_of, segmented, several, turn, view
 
 _METHODS = "methods"
 _KINDS = {_METHODS: "Methods", "layers": "Layers", "classes": "Classes", "networks": "Networks"}
 _HELP = "The methods; or, for each of them, several layers, classes or networks."
 _MOST = 12
+_CHOSEN = "chosen"
 _RANKS = {"1st": "Most probable", "2nd": "2nd most probable", "3rd": "3rd", "4th": "4th", "5th": "5th"}
 _MOMENT = 0.1  # seconds
 
@@ -119,17 +120,26 @@ def _classes(choice: Choice) -> tuple[Column, ...] | Job[Any]:
         return job
     labels = {str(index): label for index, label in enumerate(told_apart(job.result))}
     ranks = list(_RANKS)[: len(labels)]
-    titles = {**_RANKS, **labels}
+    titles = {**_RANKS, _CHOSEN: "Chosen for each picture", **labels}
     names = _several(
         f"classes.{choice.request.backbone}",
         ranks[:2],
-        [*ranks, *sorted(labels, key=labels.__getitem__)],
+        [*ranks, _CHOSEN, *sorted(labels, key=labels.__getitem__)],
         one_of(titles),
         label="Classes",
         format_func=titles.__getitem__,
-        help="The classes that the network thinks most probable for each picture, or any others by their names.",
+        help="The classes that the network thinks most probable for each picture, the one that you choose below it, or "
+        "any others by their names.",
     )
-    return tuple(Column(name, titles[name], partial(_for_class, name), classwise=True) for name in names)
+    return tuple(
+        Column(name, titles[name], partial(_for_class, name), classwise=name != _CHOSEN) for name in names
+    )
+
+
+def beside_the_predicted(backbone: str) -> None:
+    """Has the wall show the predicted class beside that which is chosen for each picture."""
+    turn("columns", "classes")
+    turn(f"classes.{backbone}", [next(iter(_RANKS)), _CHOSEN])
 
 
 def told_apart(labels: Sequence[str]) -> list[str]:
@@ -139,7 +149,7 @@ def told_apart(labels: Sequence[str]) -> list[str]:
 
 
 def _for_class(name: str, request: Request, prediction: Prediction | None) -> Request:
-    if prediction is None:
+    if prediction is None or name == _CHOSEN:
         return request
     ranks = list(_RANKS)
     return replace(request, target=prediction.top()[ranks.index(name)] if name in ranks else int(name))

@@ -10,7 +10,7 @@ from explorer.render.scale import Ends, shared_ends
 from explorer.ui.board import Board, Cell, Hanging, Page, Row, measure_rest
 from explorer.ui.canvas import Look
 from explorer.ui.cells import about, calibration_block, map_cell, picture_cell, plain, target_choice
-from explorer.ui.columns import Column, columns, with_method
+from explorer.ui.columns import Column, beside_the_predicted, columns, with_method
 from explorer.ui.live import chosen_row, live
 from explorer.ui.sidebar import Choice, passes, price
 from explorer.ui.strip import Chosen, Strip, best, ordered
@@ -45,9 +45,7 @@ def show(choice: Choice, look: Look) -> None:
         made = (explanation for row in board.shown for explanation in row.explanations)
         scales = shared_ends(made, signed=look.view == "signed") if look.scale == "shared" else {}
         for _, lines in groupby(shown, lambda one: one[0].picture.digest):
-            _picture(
-                list(lines), choice, look, order, scales, target=not any(one.classwise for one in others)
-            )
+            _picture(list(lines), choice, look, order, scales, others)
         chosen = choice.samples or choice.uploads
         if chosen and not shown and board.reading:
             with st.container(border=True, height=_ROOM):
@@ -129,10 +127,9 @@ def _picture(
     look: Look,
     order: list[str],
     scales: Mapping[str, Ends],
-    *,
-    target: bool,
+    others: Sequence[Column],
 ) -> None:
-    """A picture with its rows of maps; ``target``: whether its class can be chosen."""
+    """A picture with its rows of maps; its class can be chosen unless each of the columns says one."""
     with st.container(border=True):
         for position, (row, jobs) in enumerate(lines):
             leading = best(_known(jobs), choice.figures) if _complete(row, jobs) else {}
@@ -144,22 +141,31 @@ def _picture(
                 places = st.columns(min(across, max(3, len(cells) + 1)))
                 if position == start == 0:
                     with places[0]:
-                        _photograph(row, target=target)
+                        _photograph(row, choice, others)
                 for place, cell in zip(places[1:], cells[start : start + across - 1], strict=False):
                     strip = Strip(choice.figures, jobs.get(cell.name), leading.get(cell.name, frozenset()))
                     with place:
                         _cell(row, cell, choice, look, strip, scales)
 
 
-def _photograph(row: Row, *, target: bool) -> None:
+def _photograph(row: Row, choice: Choice, others: Sequence[Column]) -> None:
     st.markdown(f"**{plain(row.picture.name)}**")
     picture_cell(row.picture, row.prediction.box)
     if row.before is not None:
         explained = row.before.top(1)[0] if row.target is None else row.target
         st.markdown(_outcome(row.before, row.prediction, explained))
         return
-    if target:
-        target_choice(row.picture, row.prediction)
+    classwise = [one.classwise for one in others]
+    if not all(classwise) or not others:
+        expected = target_choice(row.picture, row.prediction)
+        if expected not in (None, row.prediction.top(1)[0]) and not any(classwise):
+            st.button(
+                "Beside the predicted class",
+                key=f"beside {row.picture.digest}",
+                on_click=beside_the_predicted,
+                args=(choice.request.backbone,),
+                help="Shows of every method the map for the predicted class and that for the class chosen here.",
+            )
     what_if(row.picture, row.prediction.box)
 
 
