@@ -1,6 +1,6 @@
 """How long a visitor waits, in real browsers against one server: one visitor alone, and several at once.
 
-    python benchmarks/interaction.py [--visitors 1 5] [--rounds 10]
+    PYTHONPATH=. python benchmarks/interaction.py [--visitors 1 5] [--rounds 10]
 
 All visitors do the same in the same order, each in a browser of its own, with one sample, Grad-CAM and Libra-CAM. The
 server has made everything once before. By the browser's own clock, a time begins with a navigation, or with the press

@@ -1,6 +1,6 @@
 """Reference libraries: building against the bare network on the same pictures, and opening a large one.
 
-    python benchmarks/library.py [--pictures 256] [--records 10000]
+    PYTHONPATH=. python benchmarks/library.py [--pictures 256] [--records 10000]
 
 Bare are the trunk of the layer as torch lays it out, and in the explorer's layout (channels last), and the whole
 network in that layout, which the probabilities need; in the same batches. The pictures are decoded beforehand on all

@@ -1,6 +1,6 @@
 """Speed and memory of the methods, as ratios to plain passes and to other libraries in the same run.
 
-    python benchmarks/methods.py [--rounds 5] [--channels 64]
+    PYTHONPATH=. python benchmarks/methods.py [--rounds 5] [--channels 64]
 
 The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. A plain pass is that of the
 classifier as it comes; the last column is the ratio to as many single passes of the network as we run it, which are

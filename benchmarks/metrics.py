@@ -1,7 +1,7 @@
 """Speed of the metrics and of evaluations, as ratios to the bare passes that they need and to Quantus; memory.
 
     pip install --no-deps quantus cachetools
-    python benchmarks/metrics.py [--pictures 300]
+    PYTHONPATH=. python benchmarks/metrics.py [--pictures 300]
 
 The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Quantus' PixelFlipping deletes
 the same pixels in the same steps, in batches of all maps. An evaluation is timed over pictures on disk, decoded by

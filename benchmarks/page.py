@@ -1,6 +1,6 @@
 """How much memory the server of the page takes, while a real browser asks for one explanation after the other.
 
-    python benchmarks/page.py [--explanations 100]
+    PYTHONPATH=. python benchmarks/page.py [--explanations 100]
 
 Every explanation is another one: the seed of the references changes.
 """

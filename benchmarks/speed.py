@@ -1,6 +1,6 @@
 """Speed of explaining, as ratios to plain forward passes of the same network in the same run.
 
-    python benchmarks/speed.py
+    PYTHONPATH=. python benchmarks/speed.py
 
 Both sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. The plain passes are those of
 the network as we run it, in the layout and batches that suit the processor.
