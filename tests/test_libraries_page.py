@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
-from browser import choose, photograph
+from browser import choose, idle, photograph
 from pages import control, link, open_page, settle
 from PIL import Image
 from playwright.sync_api import expect
@@ -255,12 +255,20 @@ def many(count):
     return {"name": "many.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
 
 
+def _from_a_zip_file(page):
+    """Chooses where the pictures come from; a list that is open closes when the page is scrolled."""
+    idle(page)
+    box = page.get_by_role("combobox", name="Pictures")
+    box.scroll_into_view_if_needed()
+    box.click()
+    page.get_by_role("option", name="A ZIP file").click()
+
+
 @pytest.mark.parametrize("server", [{}], indirect=True)
 def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
     """Of so many pictures that it is far from its end when it is paused."""
     page = visit("/libraries")
-    page.get_by_role("combobox", name="Pictures").click()
-    page.get_by_role("option", name="A ZIP file").click()
+    _from_a_zip_file(page)
     choose(page, page.get_by_test_id("stFileUploader").filter(has_text="ZIP file"), many(400))
     build, pause = (page.get_by_role("button", name=name, exact=True) for name in ("Build", "Pause"))
     build.click()
@@ -282,8 +290,7 @@ def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
 def test_from_a_zip_file_to_another_name_and_back(visit):
     """Build of an upload, export, delete, import."""
     page = visit("/libraries")
-    page.get_by_role("combobox", name="Pictures").click()
-    page.get_by_role("option", name="A ZIP file").click()
+    _from_a_zip_file(page)
     uploader = page.get_by_test_id("stFileUploader")
     choose(page, uploader.filter(has_text="ZIP file"), pack(["chelsea", "coffee", "rocket", "astronaut"]))
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("photos")
