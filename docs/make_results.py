@@ -265,7 +265,11 @@ def _library_document() -> Iterator[str]:
         yield _SIZE_TO_CHOOSE
     if ruled := [one for one in BACKBONES if all(_kept(f"{one}-{rule}").exists() for rule in RULES)]:
         yield "## Libra-CAM by the rule that selects its references\n"
-        yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
+        yield (
+            "The same photographs, 30 references. Each row is an evaluation of its own. The rows of lowest and of "
+            "medoids are older than these rules are now: lowest took all pictures of other classes, and medoids left "
+            "clusters out whose middle does not qualify.\n"
+        )
         for backbone in ruled:
             tables = []
             for rule in RULES:
