@@ -15,7 +15,7 @@ import torch
 from browser import choose, idle, photograph
 from pages import control, link, open_page, settle
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 from test_library import hand_made
 
 from explorer.backbones import load
@@ -256,34 +256,17 @@ def many(count):
 
 
 def _from_a_zip_file(page):
-    """Chooses where the pictures come from; a list that is open closes when the page is scrolled."""
+    """Chooses where the pictures come from, again where the page moves meanwhile, which closes a list that is open."""
     idle(page)
-    box = page.get_by_role("combobox", name="Pictures")
-    box.scroll_into_view_if_needed()
-    box.click()
-    page.get_by_role("option", name="A ZIP file").click()
-
-
-@pytest.mark.parametrize("server", [{}], indirect=True)
-def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
-    """Of so many pictures that it is far from its end when it is paused."""
-    page = visit("/libraries")
-    _from_a_zip_file(page)
-    choose(page, page.get_by_test_id("stFileUploader").filter(has_text="ZIP file"), many(400))
-    build, pause = (page.get_by_role("button", name=name, exact=True) for name in ("Build", "Pause"))
-    build.click()
-    progress = page.get_by_test_id("stProgress")
-    expect(progress).to_contain_text(re.compile(r"Building many, \d+ MB, .*\d.* left: [1-9]\d* of 400"))
-    pause.click()
-    begun = page.get_by_text("The library many for efficientnet_lite0")
-    expect(begun).to_contain_text("is not finished (many.zip, 400 pictures)")
-    expect(progress).to_have_count(0)
-    expect(pause).to_be_disabled()
-    table = page.get_by_role("region", name="Reference libraries")
-    expect(table.get_by_role("row").filter(has_text="many")).to_have_count(0)
-    build.click()
-    expect(table.get_by_role("row").filter(has_text="many")).to_contain_text("400")
-    expect(begun).to_have_count(0)
+    option = page.get_by_role("option", name="A ZIP file")
+    for _ in range(10):
+        page.get_by_role("combobox", name="Pictures").click()
+        try:
+            option.click(timeout=5000)
+        except TimeoutError:
+            continue
+        break
+    expect(page.get_by_role("combobox", name="Pictures")).to_have_value("A ZIP file")
 
 
 @pytest.mark.parametrize("server", [{}], indirect=True)  # one of its own, on which nothing is built yet
@@ -328,3 +311,25 @@ def test_from_a_zip_file_to_another_name_and_back(visit):
     phone = visit("/libraries", viewport={"width": 390, "height": 844})
     expect(phone.get_by_role("region", name="Reference libraries")).to_be_visible()
     assert phone.evaluate("document.scrollingElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("server", [{}], indirect=True)
+def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
+    """Of so many pictures that it is far from its end when it is paused."""
+    page = visit("/libraries")
+    _from_a_zip_file(page)
+    choose(page, page.get_by_test_id("stFileUploader").filter(has_text="ZIP file"), many(400))
+    build, pause = (page.get_by_role("button", name=name, exact=True) for name in ("Build", "Pause"))
+    build.click()
+    progress = page.get_by_test_id("stProgress")
+    expect(progress).to_contain_text(re.compile(r"Building many, \d+ MB, .*\d.* left: [1-9]\d* of 400"))
+    pause.click()
+    begun = page.get_by_text("The library many for efficientnet_lite0")
+    expect(begun).to_contain_text("is not finished (many.zip, 400 pictures)")
+    expect(progress).to_have_count(0)
+    expect(pause).to_be_disabled()
+    table = page.get_by_role("region", name="Reference libraries")
+    expect(table.get_by_role("row").filter(has_text="many")).to_have_count(0)
+    build.click()
+    expect(table.get_by_role("row").filter(has_text="many")).to_contain_text("400")
+    expect(begun).to_have_count(0)
