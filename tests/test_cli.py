@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_library import stopping
 from torchvision.models import ResNet50_Weights
 
 from explorer import backbones
@@ -424,13 +425,8 @@ def test_libraries_are_exchanged_merged_and_deleted(home, small, tmp_path, capsy
 def test_what_is_not_finished_or_damaged_is_listed_and_deleted(home, small, capsys):
     cut = backbones.load("efficientnet_lite0").cut()
     entries = from_entries(open_dataset(small, classes=cut.backbone.labels))
-
-    def stop(done, total, written):
-        if done:
-            raise InterruptedError
-
     with pytest.raises(LibraryError):
-        build([cut], Recipe("half", "folder small"), entries, stop)
+        build([cut], Recipe("half", "folder small"), entries, stopping(1))
     [whole] = build([cut], Recipe("whole", "folder small"), entries)
     lost = merge([whole], Recipe("lost", "parts")).folder
     (lost / "index.json").write_text("no index")

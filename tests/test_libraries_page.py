@@ -16,7 +16,7 @@ from browser import choose, idle, photograph
 from pages import control, link, open_page, settle
 from PIL import Image
 from playwright.sync_api import TimeoutError, expect
-from test_library import hand_made
+from test_library import hand_made, stopping
 
 from explorer.backbones import load
 from explorer.images import sample
@@ -113,13 +113,8 @@ class TestPage:
 
     def test_an_unfinished_build_is_told_and_given_up(self):
         cut = load("efficientnet_lite0").cut()
-
-        def stop(done, total, written):
-            if done:
-                raise InterruptedError
-
         with pytest.raises(Exception, match="cannot be written"):
-            build([cut], Recipe("half", "textures"), textures(5), stop)
+            build([cut], Recipe("half", "textures"), textures(5), stopping(1))
         assert [begun.name for begun in unfinished()] == ["half"]
         app = open_page("libraries")
         assert any("half" in text.value and "not finished" in text.value for text in app.markdown)

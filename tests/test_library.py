@@ -94,6 +94,16 @@ def mine(cut, folder, name="mine", labels=None):
     return open_library(cut, name)
 
 
+def stopping(count, error=InterruptedError):
+    """A progress that stops a build at so many pictures."""
+
+    def progress(done, total, written):
+        if done >= count:
+            raise error
+
+    return progress
+
+
 def chances(library):
     """(n, C), the probability of every class on every record."""
     return torch.stack([library.chances(target) for target in range(len(library._class_checks))], 1)
@@ -430,12 +440,8 @@ def test_an_interrupted_build_leaves_the_former_library(home, toy, folder, error
     sample("motorcycle").image.save(folder / "0.png")
     sources = from_entries(open_dataset(folder, classes=toy.backbone.labels))
 
-    def stop(done, total, written):
-        if done:
-            raise error
-
     with pytest.raises(error):
-        build([toy], Recipe("mine", "folder"), sources, stop)
+        build([toy], Recipe("mine", "folder"), sources, stopping(1, error))
     assert [begun.name for begun in unfinished()] == ["mine"]
     assert open_library(toy, "mine").info == former
     assert mine(toy, folder).ids[0] == "0.png"

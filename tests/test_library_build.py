@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
-from test_library import EIGHT, building, but, hand_made, toy_backbone
+from test_library import EIGHT, building, but, hand_made, stopping, toy_backbone
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from explorer import METRICS, Engine, Request
@@ -172,16 +172,6 @@ def counted(sources, read):
     return [replace(source, read=noting(source)) for source in sources]
 
 
-def stopping(count):
-    """A progress that stops a build at so many pictures."""
-
-    def progress(done, total, written):
-        if done >= count:
-            raise InterruptedError
-
-    return progress
-
-
 @pytest.mark.parametrize("stopped", [32, 64, 96, 192])
 def test_what_was_stored_is_not_read_again(home, toy, photos, stopped):
     read = []
@@ -323,16 +313,12 @@ def test_a_read_only_folder_is_told_and_the_build_goes_on_when_it_is_open(toy, t
     monkeypatch.setenv("EXPLORER_HOME", "home")
     sources, visited = textures(200), []
 
-    def stop(done, total, written):
-        if done > 150:
-            raise RuntimeError("stopped")
-
     def count(done, total, written):
         visited.append(done)
 
     if begun:
         with pytest.raises(RuntimeError, match="stopped"):
-            build([toy], RECIPE, sources, stop)
+            build([toy], RECIPE, sources, stopping(151, RuntimeError("stopped")))
     before = content(home)
     with (
         closed(home),
@@ -514,12 +500,8 @@ class TestChoice:
         assert len(library) == 20
 
     def test_given_up(self, home, toy, photos):
-        def stop(done, total, written):
-            if done > 100:
-                raise InterruptedError
-
         with pytest.raises(LibraryError):
-            build([toy], RECIPE, sources_of(toy, photos), stop)
+            build([toy], RECIPE, sources_of(toy, photos), stopping(101))
         [begun] = unfinished()
         assert (begun.name, begun.layer, begun.pictures) == ("mine", toy.layer.name, 200)
         forget(begun)
@@ -1068,24 +1050,17 @@ class TestMeanwhile:
         [info] = build([toy], RECIPE, textures(5))
         file = exported(info)
 
-        def stop(done, total, written):
-            raise InterruptedError
-
         with self.another_writes(info.folder):
             for deed in (lambda: delete(info), lambda: take_in(file)):
                 with pytest.raises(LibraryError, match="being written just now"):
                     deed()
             with pytest.raises(LibraryError):
-                build([toy], RECIPE, textures(6), stop)
+                build([toy], RECIPE, textures(6), stopping(0))
         check(info)
 
     def test_a_build_that_goes_on_is_not_unfinished_nor_given_up(self, home, toy):
-        def stop(done, total, written):
-            if done:
-                raise InterruptedError
-
         with pytest.raises(LibraryError):
-            build([toy], RECIPE, textures(5), stop)
+            build([toy], RECIPE, textures(5), stopping(1))
         [begun] = unfinished()
         with self.another_writes(store.folder_of(toy, "mine")):
             assert not unfinished()
@@ -1096,12 +1071,8 @@ class TestMeanwhile:
     def test_neither_an_import_nor_a_merge_takes_the_place_of_an_unfinished_build(self, home, toy):
         [info] = build([toy], Recipe("whole", "textures"), textures(5))
 
-        def stop(done, total, written):
-            if done > 130:
-                raise InterruptedError
-
         with pytest.raises(LibraryError):
-            build([toy], RECIPE, textures(200), stop)
+            build([toy], RECIPE, textures(200), stopping(131))
         before = content(home)
         for deed in (lambda: take_in(exported(info), "mine"), lambda: merge([info], RECIPE)):
             with pytest.raises(LibraryError, match=r"'mine' .* is not finished"):

@@ -1,6 +1,6 @@
 """What is explained: classifiers with their weights, preprocessing and labels, cut into trunk and head."""
 
-from explorer.backbones.backbone import Backbone, Cut, Speed, UnknownLayerError
+from explorer.backbones.backbone import Backbone, Cut, Speed, UnknownLayerError, layer_called
 from explorer.backbones.checkpoint import INTERPOLATIONS, CheckpointError, from_checkpoint
 from explorer.backbones.cut import Layer, Opaque, UntraceableError
 from explorer.backbones.narrow import LastLayer
@@ -41,6 +41,7 @@ __all__ = [
     "from_checkpoint",
     "info",
     "keep",
+    "layer_called",
     "load",
     "names",
     "own_models",

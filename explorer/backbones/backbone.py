@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,6 +103,11 @@ class Speed:
         """Counts passes that were made together."""
         self._last.extend([seconds / passes] * passes)
         self.pace = median(self._last)
+
+
+def layer_called(layers: Sequence[Layer], name: str | None) -> Layer:
+    """The layer of this name or alias, the deepest one unless there is one."""
+    return next((layer for layer in reversed(layers) if name in (layer.name, *layer.aliases)), layers[-1])
 
 
 class Backbone:

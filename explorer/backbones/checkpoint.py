@@ -102,7 +102,8 @@ def read_state(architecture: str, path: Path, name: str | None = None) -> dict[s
                 saved = saved[nest]
         if not isinstance(saved, dict) or not all(isinstance(value, Tensor) for value in saved.values()):
             raise TypeError("no tensors by name")
-        return {name.removeprefix(_wrapping(saved)): value for name, value in saved.items()}
+        prefix = _wrapping(saved)
+        return {name.removeprefix(prefix): value for name, value in saved.items()}
 
 
 def _wrapping(names: Iterable[str]) -> str:

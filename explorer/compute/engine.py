@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, Speed, load
+from explorer.backbones import DEFAULT_BACKBONE, Backbone, Cut, Layer, Speed, layer_called, load
 from explorer.calibration import (
     PAPER_LEVELS,
     By,
@@ -294,7 +294,7 @@ class Engine:
         known = self._networks.get(request.backbone)
         if known is None:
             return None
-        return request.method.passes(known.layer(request.layer)) + len(request.levels)
+        return request.method.passes(layer_called(known.layers, request.layer)) + len(request.levels)
 
     def figure_passes(self, request: Request, metrics: Sequence[Metric]) -> int | None:
         """The same of the figures of a map, which is made again for them."""
@@ -303,7 +303,7 @@ class Engine:
             return None
         if not metrics:
             return 0
-        once = request.method.passes(known.layer(request.layer))
+        once = request.method.passes(layer_called(known.layers, request.layer))
         again = 1 if isinstance(request.method, LibraCAM) else once  # its references stay measured
         return again + passes_of(tuple(metrics), known.pixels, once)
 
@@ -732,10 +732,6 @@ class _Network:
     layers: tuple[Layer, ...]
     pixels: int
     speed: Speed
-
-    def layer(self, name: str | None) -> Layer:
-        """The layer of this name or alias, the deepest one unless there is one."""
-        return next((one for one in self.layers if name in (one.name, *one.aliases)), self.layers[-1])
 
 
 @dataclass(frozen=True, eq=False)

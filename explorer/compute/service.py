@@ -52,6 +52,7 @@ class Service:
         self._device = Worker("device", when_idle=return_freed_memory)
         self._decoder = Worker("decoder", when_idle=return_freed_memory)
         self._encoder = Worker("encoder", keep=_ENCODED, when_idle=return_freed_memory)
+        self._workers = self._device, self._decoder, self._encoder
 
     def upload(self, upload: Upload, waiter: str) -> Job[Picture]:
         """The picture in an uploaded file."""
@@ -222,26 +223,24 @@ class Service:
     def retain(self, waiter: str, jobs: Set[Job[Any]]) -> None:
         """Renews the waiter's interest in these jobs, and gives up that in all others."""
         keys = {job.key for job in jobs}
-        self._device.retain(waiter, keys)
-        self._decoder.retain(waiter, keys)
-        self._encoder.retain(waiter, keys)
+        for worker in self._workers:
+            worker.retain(waiter, keys)
 
     def stop(self, waiter: str, jobs: Set[Job[Any]]) -> None:
         """Gives up the waiter's interest in these jobs until it goes on, even if it asks for them."""
         keys = {job.key for job in jobs}
-        for worker in (self._device, self._decoder, self._encoder):
+        for worker in self._workers:
             worker.stop(waiter, keys)
 
     def go_on(self, waiter: str) -> None:
         """Lets the waiter ask again for what it has stopped."""
-        for worker in (self._device, self._decoder, self._encoder):
+        for worker in self._workers:
             worker.go_on(waiter)
 
     def retry(self, job: Job[Any]) -> None:
         """Lets a failed job run again when it is next asked for."""
-        self._device.forget(job.key)
-        self._decoder.forget(job.key)
-        self._encoder.forget(job.key)
+        for worker in self._workers:
+            worker.forget(job.key)
 
 
 def _explanation_key(picture: Picture, request: Request) -> tuple[Hashable, ...]:

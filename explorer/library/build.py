@@ -330,8 +330,8 @@ def _visit(
     chosen = _Chosen(recipe, recipe.limit(sources, len(cuts[0].backbone.labels)))
     chunks = [sources[start : start + SHARD] for start in range(0, len(sources), SHARD)]
     lines = list(zip(*(journal.lines for journal in journals), strict=True))
-    lacking = [index for index in range(len(chunks)) if index >= len(lines) or None in lines[index]]
-    left = [source for index in lacking for source in chunks[index]]
+    stored = {index: line[0] for index, line in enumerate(lines) if None not in line}
+    left = [source for index, chunk in enumerate(chunks) if index not in stored for source in chunk]
     done = len(sources) - len(left)
 
     def report() -> None:
@@ -344,10 +344,10 @@ def _visit(
     with ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as writer:
         pictures = _ahead(readers, left)
         for index, chunk in enumerate(chunks):
-            if index not in lacking:
-                if file := lines[index][0].file:
-                    stored = Stored(journals[0].folder / file.name)
-                    chosen.add(stored.names("digests"), stored.tensor("marks"), stored.tensor("labels"))
+            if line := stored.get(index):
+                if line.file:
+                    shard = Stored(journals[0].folder / line.file.name)
+                    chosen.add(shard.names("digests"), shard.tensor("marks"), shard.tensor("labels"))
                 continue
             if chosen.complete:
                 break

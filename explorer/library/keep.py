@@ -55,8 +55,12 @@ def delete(info: LibraryInfo) -> None:
 
 def unreadable() -> list[Path]:
     """The folders of libraries whose index cannot be read and that no build can mend, so that only deleting is left."""
-    paths = sorted(path.parent for path in (home() / "libraries").glob(f"*/{store.INDEX}"))
-    return [path for path in paths if store.read_index(path) is None and unfinished_in(path) is None]
+    return sorted(filter(_lost, (path.parent for path in (home() / "libraries").glob(f"*/{store.INDEX}"))))
+
+
+def _lost(folder: Path) -> bool:
+    there = (folder / store.INDEX).exists()
+    return there and store.read_index(folder) is None and unfinished_in(folder) is None
 
 
 def discard(folder: Path) -> None:
@@ -66,7 +70,7 @@ def discard(folder: Path) -> None:
         LibraryError: it is being written just now, or was meanwhile.
     """
     with store.writing(folder):
-        if folder not in unreadable():
+        if not _lost(folder):
             raise LibraryError("This library has been made anew meanwhile: look at it again.")
         shutil.rmtree(folder, ignore_errors=True)
 

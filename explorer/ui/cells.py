@@ -101,14 +101,7 @@ def map_cell(
             remedies(None, picture, cell, cell.request, choice, look)
         return
     if job.error is not None:
-        st.error(plain(job.error))
-        st.button(
-            "Try again",
-            key=f"retry {cell.name} {job.key}",
-            on_click=service().retry,
-            args=(job,),
-            help="Makes the map once more.",
-        )
+        fault(job, f"{cell.name} ")
         return
     if explanation is None:
         with st.container(height=220, border=True):
@@ -129,6 +122,18 @@ def map_cell(
         st.caption(plain(note))
     scale = ends.get(str(explanation.request.method)) if ends else None
     _downloads(picture, cell, explanation, look, strip, scale)
+
+
+def fault(job: Job[Any], place: str = "") -> None:
+    """Why a job failed, with a button that lets it run again; ``place`` tells several of one job apart."""
+    st.error(plain(str(job.error)))
+    st.button(
+        "Try again",
+        key=f"retry {place}{job.key}",
+        on_click=service().retry,
+        args=(job,),
+        help="Does what has failed once more.",
+    )
 
 
 def waiting(job: Job[Any]) -> str:

@@ -1,5 +1,6 @@
 """The Compare page: pictures against methods, or each method at several layers, for several classes, in networks."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -72,7 +73,8 @@ def _cost(choice: Choice, others: Sequence[Column]) -> None:
         return
     lines = [with_method(method, choice.request) for method in choice.methods]
     asked = [column.change(line, None) for line in lines for column in others] or lines
-    needed = passes(asked * pictures, choice.figures.metrics)
+    once = passes(asked, choice.figures.metrics)
+    needed = Counter({name: pictures * count for name, count in once.items()})
     text = f"{len(asked) * pictures} maps{' and their figures' if choice.figures.metrics else ''}"
     text += f", about {price(needed, ' forward passes')}"
     if new := {request.backbone for request in asked} - needed.keys():

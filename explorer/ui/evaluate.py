@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.backbones import Layer
+from explorer.backbones import Layer, layer_called
 from explorer.compute import BACKGROUND, Engine, Job
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
@@ -29,7 +29,7 @@ from explorer.ui.cells import plain
 from explorer.ui.lasting import just_made, start, start_and_stop
 from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
-from explorer.ui.sidebar import Choice, layer_called
+from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of, selected, turn, view
 

@@ -134,37 +134,31 @@ def _room(used: int) -> None:
 
 
 def _half_built(begun: Unfinished) -> None:
-    if busy("library"):
-        return
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            plain(
-                f"The library {begun.name} for {begun.backbone} at {begun.layer} is not finished ({begun.source}, "
-                f"{begun.pictures:,} pictures). Choose the same pictures and press Build to go on."
-            )
+    if not busy("library"):
+        text = (
+            f"The library {begun.name} for {begun.backbone} at {begun.layer} is not finished ({begun.source}, "
+            f"{begun.pictures:,} pictures). Choose the same pictures and press Build to go on."
         )
-        st.button(
-            "Give up",
-            key=f"give up {begun.space} {begun.name}",
-            on_click=_do,
-            args=(forget, begun),
-            help="Deletes what is built of it so far.",
-        )
+        what = "Deletes what is built of it so far."
+        _left_over(text, "Give up", f"give up {begun.space} {begun.name}", what, forget, begun)
 
 
 def _broken(folder: Path) -> None:
+    text = (
+        f"The index of a library cannot be read (folder {folder.name[:12]} …). Merge or import it again under its "
+        "name, or delete it."
+    )
+    what = "Removes all files of this library from the server."
+    _left_over(text, "Delete", f"discard {folder.name}", what, discard, folder)
+
+
+def _left_over(
+    text: str, label: str, key: str, what: str, deed: Callable[..., object], *arguments: object
+) -> None:
+    """What is no whole library, and the button that removes it."""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            f"The index of a library cannot be read (folder {folder.name[:12]} …). Merge or import it again under its "
-            "name, or delete it."
-        )
-        st.button(
-            "Delete",
-            key=f"discard {folder.name}",
-            on_click=_do,
-            args=(discard, folder),
-            help="Removes all files of this library from the server.",
-        )
+        st.markdown(plain(text))
+        st.button(label, key=key, on_click=_do, args=(deed, *arguments), help=what)
 
 
 def _do(deed: Callable[..., object], *arguments: object) -> None:

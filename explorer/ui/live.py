@@ -1,18 +1,19 @@
 """A page that is drawn at once with what is there, and again as results come."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.backbones import layer_called
 from explorer.compute import Job, State
 from explorer.methods import UndefinedMethodError
 from explorer.ui.board import READING, Board, Hanging, Row, ask
-from explorer.ui.cells import plain
+from explorer.ui.cells import fault, plain
 from explorer.ui.press import pressed
-from explorer.ui.sidebar import Choice, layer_called, time_of
+from explorer.ui.sidebar import Choice, time_of
 from explorer.ui.state import KINDS, lasting, service, stop, stopping, waiter
 from explorer.ui.view import segmented, start_anew
 
@@ -86,8 +87,9 @@ def follow(
         # Not at once: a run that starts before this one is sent would hold back what this one drew.
         if time.monotonic() - drawn > _POLL / 2 and (ahead or board.outdated):
             st.rerun()
-        service().retain(waiter(), set(board.jobs) - stopping())
-        stopped = any(job.state is State.CANCELLED for job in set(board.jobs) - stopping())
+        wanted = set(board.jobs) - stopping()
+        service().retain(waiter(), wanted)
+        stopped = any(job.state is State.CANCELLED for job in wanted)
         with st.container(horizontal=True, vertical_alignment="center"):
             if board.running is not None:
                 _progress(board, board.running)
@@ -95,16 +97,15 @@ def follow(
                 st.caption("Stopped: the rest is not made.")
             else:
                 at_rest()
-            _stop_and_go_on(board, stopped=stopped)
+            _stop_and_go_on(wanted, stopped=stopped)
 
     with line:
         (st.fragment(poll, run_every=_POLL) if ahead or board.pending else poll)()
 
 
-def _stop_and_go_on(board: Board, *, stopped: bool) -> None:
+def _stop_and_go_on(jobs: Set[Job[Any]], *, stopped: bool) -> None:
     """The button that gives up what the page waits for, or that resumes it."""
-    waited = {job for job in board.jobs if not job.settled} - stopping() - set(map(lasting, KINDS))
-    if waited:
+    if waited := {job for job in jobs if not job.settled} - set(map(lasting, KINDS)):
         help = "Gives up what is not made yet; what is made stays, and you can go on later."
         if pressed("Stop", help=help):
             stop(waited)
@@ -112,18 +113,6 @@ def _stop_and_go_on(board: Board, *, stopped: bool) -> None:
     elif stopped and pressed("Go on", help="Makes what was given up."):
         service().go_on(waiter())
         st.rerun()
-
-
-def fault(job: Job[Any]) -> None:
-    """Why a job failed, with a button that lets it run again."""
-    st.error(plain(str(job.error)))
-    st.button(
-        "Try again",
-        key=f"retry {job.key}",
-        on_click=service().retry,
-        args=(job,),
-        help="Does what has failed once more.",
-    )
 
 
 def chosen_row(rows: list[Row], key: str) -> Row:

@@ -22,9 +22,8 @@ from explorer.render.colour import DIVERGING
 from explorer.render.overlay import difference, jpeg, overlay, seen
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Crop, box_picker, parse_box
-from explorer.ui.cells import plain
+from explorer.ui.cells import fault, plain
 from explorer.ui.gallery import Item, gallery
-from explorer.ui.live import fault
 from explorer.ui.press import pressed
 from explorer.ui.state import service, waiter
 from explorer.ui.view import REFUSED, one_of, picture_key, segmented, selected, view

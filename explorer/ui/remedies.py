@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.backbones import Layer
+from explorer.backbones import Layer, layer_called
 from explorer.compute import Request
 from explorer.images import Picture
 from explorer.library import BUILT_IN, ON_THE_FLY
@@ -15,7 +15,7 @@ from explorer.methods.base import ANY_MAP
 from explorer.methods.shapley import LIMECAM
 from explorer.ui.board import PREDICTED, Cell, target_key
 from explorer.ui.canvas import Look
-from explorer.ui.sidebar import Choice, layer_called
+from explorer.ui.sidebar import Choice
 from explorer.ui.view import turn, view
 
 _EVERYWHERE = ("grad-cam", "layer-cam", "eigen-cam")  # defined at every layer of every network

@@ -368,11 +368,6 @@ def _layer(backbone: str, layers: tuple[Layer, ...]) -> str | None:
     return None if chosen == default else str(chosen)
 
 
-def layer_called(layers: Sequence[Layer], name: str | None) -> Layer:
-    """The layer of a request, the deepest one unless it names another."""
-    return next((layer for layer in layers if layer.name == name), layers[-1])
-
-
 def libraries(backbone: str, layer: str | None) -> dict[str, int]:
     """The libraries that can be chosen, and how many records each holds."""
     here = {i.name: i.records for i in installed() if (i.backbone, i.layer) == (backbone, layer)}

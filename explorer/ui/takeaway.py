@@ -10,8 +10,7 @@ from explorer.methods import UndefinedMethodError
 from explorer.render.publication import FORMATS, Layout
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
-from explorer.ui.cells import plain
-from explorer.ui.live import fault
+from explorer.ui.cells import fault, plain
 from explorer.ui.press import pressed
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, taken, waiter

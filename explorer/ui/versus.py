@@ -8,8 +8,7 @@ from explorer.compute import Explanation, Figures, Job, Request
 from explorer.library import BUILT_IN, ON_THE_FLY, RULES
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
-from explorer.ui.cells import draw_map, plain, summary, waiting
-from explorer.ui.live import fault
+from explorer.ui.cells import draw_map, fault, plain, summary, waiting
 from explorer.ui.maps import difference_picture
 from explorer.ui.sidebar import libraries
 from explorer.ui.state import service, waiter
