@@ -30,8 +30,9 @@ def test_the_longest_formula_fits_its_narrowest_column(visit):
 
 
 def test_a_lesson_is_given_by_the_keyboard(visit):
-    """In the light, and from the sixth lesson on in the dark."""
-    page = visit(PATH)
+    """From the first page on, in the light, and from the sixth lesson on in the dark."""
+    page = visit()
+    page.get_by_role("link", name="Learn", exact=True).click()
     taught(page, 1)
     expect(page.get_by_test_id("stSidebar")).to_be_visible()
     small = page.get_by_text("Try it.").evaluate("node => parseFloat(getComputedStyle(node).fontSize)")

@@ -2,13 +2,14 @@
 
 import json
 import re
+import zipfile
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from browser import DEVICES, choose, fits
+from browser import DEVICES, choose, fits, settled
 from pages import drawn, link, open_page, settle
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -243,10 +244,20 @@ def press(app, label):
     return settle(app.run())
 
 
+def open_model(page, device):
+    if device == "phone":
+        page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name="Your model").click()
+    if device == "phone":
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+
+
 @pytest.mark.parametrize("server", [{"EXPLORER_MODEL_MB": "200"}], indirect=True)
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder, device):
-    page = visit("/model?methods=grad-cam", **DEVICES[device])
+    """An engineer's job from the first page to a figure and back."""
+    page = visit(**DEVICES[device])
+    open_model(page, device)
     main_part = page.get_by_test_id("stMain")
     uploader = page.get_by_test_id("stFileUploader")
     for name, part in (("zoo.safetensors", "Checkpoint"), ("zoo.txt", "Class names")):
@@ -262,16 +273,20 @@ def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder, dev
     page.get_by_role("button", name="Keep it").click()
     page.get_by_role("button", name="Explain with it").click()
     expect(page).to_have_url(re.compile(r"backbone=own"))
-    expect(page.locator('canvas[data-cell^="look"][data-look]')).to_have_count(1)
+    settled(page, 2)
     expect(page.get_by_test_id("stMain").get_by_role("combobox", name="Explained class")).to_have_value(
         re.compile("|".join(CLASSES))
     )
     fits(page)
-    if device == "phone":
-        page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("link", name="Your model").click()
-    if device == "phone":
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    page.get_by_text("Take away").click()
+    page.get_by_role("button", name="Make the bundle").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Bundle (").click()
+    with zipfile.ZipFile(download.value.path()) as bundle:
+        made = json.loads(bundle.read("manifest.json"))["explanations"]
+    assert [explanation["method"]["name"] for explanation in made] == ["grad-cam", "libra-cam"]
+    assert {explanation["class"]["name"] for explanation in made} <= set(CLASSES)
+    open_model(page, device)
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_role("button", name="Explain with it")).to_have_count(0)
