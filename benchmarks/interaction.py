@@ -133,9 +133,8 @@ def report(visitors: int, several: list[Times]) -> None:
     for name in several[0]:
         times = np.concatenate([times[name] for times in several])
         median, high = np.quantile(times, (0.5, 0.9))
-        print(
-            f"{visitors:8} {name:18} {median:8.0f} {high:8.0f} {times.max():8.0f} {len(times):6}", flush=True
-        )
+        row = (str(visitors), name, *(f"{time:.0f}" for time in (median, high, times.max())), str(len(times)))
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 def main() -> None:
@@ -147,7 +146,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with server() as (address, _):
         visit(address, 1)
-        print("visitors interaction        median ms  90 % ms   max ms  times")
+        print("| visitors | until | median, ms | 90%, ms | longest, ms | times |")
+        print("|---:|---|---:|---:|---:|---:|", flush=True)
         for visitors in arguments.visitors:
             with ThreadPoolExecutor(visitors) as pool:
                 report(visitors, list(pool.map(visit, [address] * visitors, [arguments.rounds] * visitors)))

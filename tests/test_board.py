@@ -38,7 +38,7 @@ def test_the_time_left_is_that_of_each_network(monkeypatch):
     asked = board.Board(takes={running: ("a", 588), waiting: ("b", 500)})
     asked.jobs = {running: (False, None), waiting: (False, None)}
     live._progress(asked, running)
-    assert told.pop() == "Score-CAM\\: 568 of 1280; 1 more waiting; about 520 passes left, 20 s"
+    assert told.pop() == "Score-CAM\\: 568 of 1,280; 1 more waiting; about 520 passes left, 20 s"
     del paces["b"]
     live._progress(asked, running)
     assert told.pop().endswith("about 520 passes left")

@@ -266,11 +266,13 @@ def summary(explanation: Explanation, look: Look) -> str:
     else:
         chance, about = float(np.interp(cut, calibration.removed, calibration.probabilities)), "about "
     gain = chance - calibration.probability
-    colour = "green" if gain > 0 else "red"
+    change = f"{gain:+.3f}"
+    if round(gain, 3):
+        change = f":{'green' if gain > 0 else 'red'}[{change}]"
     name = "recommended cut" if look.cut is None else "cut"
     return (
         f"{calibration.probability:.3f} → {about}**{chance:.3f}** "
-        f":{colour}[{gain:+.3f}] at the {name}, {cut}% removed  \n:small[{_cost(explanation)}]"
+        f"{change} at the {name}, {cut}% removed  \n:small[{_cost(explanation)}]"
     )
 
 

@@ -136,7 +136,7 @@ def _room(used: int) -> None:
 def _half_built(begun: Unfinished) -> None:
     if not busy("library"):
         text = (
-            f"The library {begun.name} for {begun.backbone} at {begun.layer} is not finished ({begun.source}, "
+            f"The library {begun.name!r} for {begun.backbone} at {begun.layer} is not finished ({begun.source}, "
             f"{begun.pictures:,} pictures). Choose the same pictures and press Build to go on."
         )
         what = "Deletes what is built of it so far."

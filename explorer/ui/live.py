@@ -164,10 +164,10 @@ def _begin_again(*keys: str) -> None:
 def _progress(board: Board, job: Job[Any]) -> None:
     """How far a job is, as high as the line at rest."""
     waiting = sum(not other.settled for other in board.jobs) - 1
-    text = job.stage + (f": {job.done} of {job.total}" if job.total else " …")
+    text = job.stage + (f": {job.done:,} of {job.total:,}" if job.total else " …")
     text += f"; {waiting} more waiting" if waiting > 0 else ""
     if left := board.left:
-        text += "; " + ", ".join(filter(None, (f"about {left.total()} passes left", time_of(left))))
+        text += "; " + ", ".join(filter(None, (f"about {left.total():,} passes left", time_of(left))))
     st.progress(min(1.0, job.done / job.total) if job.total else 0.0, text=plain(text))
 
 
