@@ -169,11 +169,11 @@ SqueezeNet and 1.0 on EfficientNet-Lite0 (calibrated 5.0 and 1.5), a forward pas
 is compared with other methods, and say how many. A single reference is too few.
 """
 _RULE_TO_CHOOSE = """\
-**What to choose.** Nearest where a map should keep what the class needs: on both networks it has the lowest AD and the
-highest AG of the rules (told apart from all others on EfficientNet-Lite0, from none on SqueezeNet), for larger maps.
-Its ADCC is below that of random on SqueezeNet and about the same on EfficientNet-Lite0. Farthest is the opposite: the
-smallest plain maps, and the highest AD. Else random, the default, which asks for nothing to be known. Stratified is
-random here, since each reference is of a class of its own.
+**What to choose.** Nearest where a map should keep what the class needs: it has the lowest AD on both networks, and the
+highest AG, told apart from all other rules on EfficientNet-Lite0; on SqueezeNet from none, where lowest is level with
+it on plain maps. Its maps are larger; its ADCC is below that of random on SqueezeNet and about the same on
+EfficientNet-Lite0. Farthest is the opposite: the smallest plain maps, and the highest AD. Else random, the default,
+which asks for nothing to be known. Stratified is random here, since each reference is of a class of its own.
 """
 
 
