@@ -1,6 +1,7 @@
 """What the tests in a browser share."""
 
 import io
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import TimeoutError, expect
@@ -68,6 +69,16 @@ DEVICES = {
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
 }
 """By name, what ``visit`` takes to look through it."""
+
+
+@contextmanager
+def sidebar(page, device):
+    """The sidebar, which a phone shows for so long only."""
+    if device == "phone":
+        page.get_by_test_id("stExpandSidebarButton").click()
+    yield page.get_by_test_id("stSidebar")
+    if device == "phone":
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
 
 
 def fits(page):

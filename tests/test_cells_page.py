@@ -97,3 +97,13 @@ def test_zero_is_the_middle_of_the_signed_colours():
     naive = [low, (low + middle) / 2, middle, middle + (high - middle) / 4, high]
     np.testing.assert_allclose(diverging_table()[rows[0]], naive, atol=1.5)
     assert diverging_levels(np.zeros((1, 2), np.float32))[0].tolist() == [[127, 127]]
+
+
+def test_what_the_cut_does_to_the_class_is_coloured_by_its_sign():
+    app = open_page("compare", methods="grad-cam,constant", samples="coffee", look="overlay-inferno-55-0")
+    engine, picture = Engine(), images.sample("coffee")
+    lost = engine.explain(picture, Request(method=GradCAM())).calibration
+    drop = f":red[{lost.probabilities[0] - lost.probability:+.3f}] at the cut, 0% removed"
+    [of_gradients, of_all] = [text.value for text in app.markdown if " at the cut, " in text.value]
+    assert drop in of_gradients
+    assert "** +0.000 at the cut, 0% removed" in of_all

@@ -319,7 +319,7 @@ def test_a_build_tells_its_progress_pauses_and_goes_on(visit):
     progress = page.get_by_test_id("stProgress")
     expect(progress).to_contain_text(re.compile(r"Building many, \d+ MB, .*\d.* left: [1-9]\d* of 400"))
     pause.click()
-    begun = page.get_by_text("The library many for efficientnet_lite0")
+    begun = page.get_by_text("The library 'many' for efficientnet_lite0")
     expect(begun).to_contain_text("is not finished (many.zip, 400 pictures)")
     expect(progress).to_have_count(0)
     expect(pause).to_be_disabled()

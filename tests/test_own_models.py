@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from browser import DEVICES, choose, fits, settled
+from browser import DEVICES, choose, fits, settled, sidebar
 from pages import drawn, link, open_page, settle
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -245,17 +245,14 @@ def press(app, label):
 
 
 def open_model(page, device):
-    if device == "phone":
-        page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("link", name="Your model").click()
-    if device == "phone":
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    with sidebar(page, device):
+        page.get_by_role("link", name="Your model").click()
 
 
 @pytest.mark.parametrize("server", [{"EXPLORER_MODEL_MB": "200"}], indirect=True)
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_model_is_uploaded_tried_kept_explained_and_deleted(visit, folder, device):
-    """An engineer's job from the first page to a figure and back."""
+    """An engineer's job from the first page to a bundle and back."""
     page = visit(**DEVICES[device])
     open_model(page, device)
     main_part = page.get_by_test_id("stMain")

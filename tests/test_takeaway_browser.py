@@ -6,20 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import DEVICES, choose, fits, photograph, settled
+from browser import DEVICES, choose, fits, photograph, settled, sidebar
 from PIL import Image
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ("Coffee", "Rocket", "Astronaut", "China")  # beside Chelsea, which is there at first, and an upload
-METHODS = (
-    "Grad-CAM++",
-    "Layer-CAM",
-    "LIFT-CAM",
-    "Eigen-CAM",
-    "Fake-CAM",
-    "Random",
-)  # beside Grad-CAM and Libra-CAM
+# Beside Grad-CAM and Libra-CAM.
+METHODS = ("Grad-CAM++", "Layer-CAM", "LIFT-CAM", "Eigen-CAM", "Fake-CAM", "Random")
 SHOWN = 4  # pictures on a page of the wall
 
 
@@ -50,14 +44,10 @@ def remake(tmp_path_factory):
 def test_a_bundle_of_the_page_is_made_again_in_the_shell(visit, remake, device):
     page = visit(**DEVICES[device])
     settled(page, 2)
-    sidebar = page.get_by_test_id("stSidebar")
-    if device == "phone":
-        page.get_by_test_id("stExpandSidebarButton").click()
-    for name in (*SAMPLES, *METHODS):
-        sidebar.get_by_role("button", name=name, exact=True).click()
-    choose(page, sidebar, photograph("coffee", (300, 420)))
-    if device == "phone":
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    with sidebar(page, device) as controls:
+        for name in (*SAMPLES, *METHODS):
+            controls.get_by_role("button", name=name, exact=True).click()
+        choose(page, controls, photograph("coffee", (300, 420)))
     across, pictures = len(METHODS) + 2, len(SAMPLES) + 2
     settled(page, SHOWN * across)
     page.get_by_text(f"{SHOWN + 1}–{pictures}", exact=True).click()
