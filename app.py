@@ -1,5 +1,7 @@
 """The explorer: ``streamlit run app.py``."""
 
-from explorer.ui.entry import run
+from streamlit.starlette import App
 
-run()
+from explorer.ui.styled import MIDDLEWARE
+
+app = App("explorer/ui/entry.py", middleware=MIDDLEWARE)

@@ -9,7 +9,7 @@ from streamlit.util import calc_hash
 
 from explorer.ui.state import service
 
-APP = Path(__file__).parents[1] / "app.py"
+APP = Path(__file__).parents[1] / "explorer/ui/entry.py"
 
 
 def open_page(page, **query):

@@ -265,18 +265,13 @@ window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries())).observe({ type: "layout-shift" });
 window.heights = {};
 const watch = () => {
-  window.painted ??= performance.now();
   for (const key of ["look-bar", "widget-columns"]) {
     const found = document.querySelector(`.st-key-${key}`);
     if (found) (window.heights[key] ??= new Set()).add(Math.round(found.getBoundingClientRect().height));
   }
   requestAnimationFrame(watch);
 };
-const styled = () => {
-  const main = document.querySelector(".stMainBlockContainer");
-  requestAnimationFrame(main && getComputedStyle(main).paddingTop === "72px" ? watch : styled);
-};
-requestAnimationFrame(styled);
+requestAnimationFrame(watch);
 """
 
 
@@ -288,9 +283,11 @@ def test_the_layout_stays_once_it_is_painted(visit, device):
     page.add_init_script(SHIFTS)
     page.reload()
     settled(page, 2)
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     shifts = page.evaluate(
-        "window.shifts.filter((one) => one.startTime > window.painted)"
-        ".map((one) => [one.value, ...one.sources.map(({ node }) => node?.className)])"
+        "(painted) => window.shifts.filter((one) => one.startTime > painted)"
+        ".map((one) => [one.value, ...one.sources.map(({ node }) => node?.className)])",
+        painted,
     )
     heights = page.evaluate("Object.entries(window.heights).map(([key, found]) => [key, ...found])")
     assert [len(found) for found in heights] == [2, 2], heights

@@ -8,6 +8,7 @@ import shlex
 import zipfile
 
 import pytest
+from pages import APP
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -33,7 +34,7 @@ def visit():
     """Opens a page of the explorer with a query, and runs it until nothing is pending."""
 
     def open_page(page="", **query):
-        app = AppTest.from_file("../app.py", default_timeout=120)
+        app = AppTest.from_file(APP, default_timeout=120)
         app._page_hash = calc_hash(page) if page else ""
         app.query_params.update(query)
         return settle(app.run())

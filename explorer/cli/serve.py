@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     from streamlit.web import cli as streamlit
 
-    page = Path(__file__).parents[1] / "ui" / "entry.py"
+    page = Path(__file__).parents[1] / "ui" / "launch.py"
     sys.exit(streamlit.main(["run", str(page), *_settings(), *arguments.streamlit_options]))
 
 

@@ -19,6 +19,7 @@ import streamlit as st
 
 from explorer.render.colour import COLOUR_MAPS, colour_table, diverging_levels, diverging_table
 from explorer.render.views import Style, View
+from explorer.ui.style import style
 
 VIEWS = {
     "overlay": "Overlay",
@@ -223,9 +224,7 @@ def parse_box(raw: Any) -> Crop | None:
 def _keep_room(key: str, aspect: float) -> None:
     """The room of a picture, width over height, is there before the browser has mounted what draws it."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "-", key)  # as Streamlit does
-    st.html(
-        f"<style>.st-key-{name} {{ aspect-ratio: {aspect:.4f}; max-width: {_HIGHEST * aspect:.0f}px }}</style>"
-    )
+    style(f".st-key-{name} {{ aspect-ratio: {aspect:.4f}; max-width: {_HIGHEST * aspect:.0f}px }}")
 
 
 @cache

@@ -31,7 +31,6 @@ def run() -> None:
         st.Page(lambda: learn.show(choice, _look), title="Learn", url_path="learn"),
     ]
     page = st.navigation(pages, position="top")
-    st.html(_HERE / "page.css")
     notice = st.empty()
     with st.sidebar:
         choice: Choice = controls({lab.SIZE} if page.url_path == "lab" else ())

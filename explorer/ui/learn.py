@@ -14,6 +14,7 @@ from explorer.ui.canvas import Look
 from explorer.ui.lessons import LESSONS, Lesson, Scene
 from explorer.ui.live import live
 from explorer.ui.sidebar import Choice
+from explorer.ui.style import style
 from explorer.ui.view import bound, known, toggled, turn, view, whole
 
 _KEY = "lesson"
@@ -23,20 +24,10 @@ _HERE = Path(__file__).parent
 _clicker = st.components.v2.component(
     "cam_explorer_present", js=(_HERE / "present.js").read_text("utf-8"), html="<span></span>"
 )
-_STYLE = """
-<style>
-.st-key-lessons [data-testid=stLatex] { overflow-x: auto; overflow-y: hidden; }
-.st-key-lessons [data-testid=stCaptionContainer] { color: inherit; opacity: 1; }
-.st-key-lessons [data-testid=stCaptionContainer] * { opacity: 1; }
-.st-key-lessons [data-testid=stCaptionContainer] :not(a) { color: inherit; }
-</style>
-"""
 _PRESENTING = """
-<style>
 html { font-size: clamp(16px, 1.6vw, 30px) !important; }
 :is([data-testid=stSidebar], [data-testid=stHeader], .st-key-lesson-look) { display: none !important; }
 .stMainBlockContainer { padding-top: 1rem !important; }
-</style>
 """
 
 
@@ -49,8 +40,8 @@ def show(choice: Choice, look: Callable[[], Look]) -> None:
     presenting = _navigation()
     number = view().values[_KEY]
     lesson = LESSONS[number - 1]
-    st.html(_STYLE + (_PRESENTING if presenting else ""))
     if presenting:
+        style(_PRESENTING)
         _clicker(
             key=_CLICKER,
             data={"kind": "clicker", "lesson": number, "last": len(LESSONS), "title": _title(number)},

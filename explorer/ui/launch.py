@@ -1,0 +1,7 @@
+"""What ``serve`` has Streamlit run."""
+
+from streamlit.starlette import App
+
+from explorer.ui.styled import MIDDLEWARE
+
+app = App("entry.py", middleware=MIDDLEWARE)
