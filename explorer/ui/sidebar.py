@@ -285,7 +285,8 @@ def _cost(request: Request, methods: Sequence[Method], metrics: Sequence[Metric]
     st.caption(
         f"{text}.",
         help="For the maps and their calibration, and for the figures that Compare shows under them; not for what runs "
-        "through the last layers alone. The time is as measured on this machine.",
+        "through the last layers alone. The time is that of forward passes as measured on this machine; those of "
+        "Opti-CAM and Sig-CAM, with their gradients, take up to three times as long.",
     )
 
 
