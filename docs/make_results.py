@@ -192,7 +192,7 @@ def measure(data: Path, results: Path) -> None:
     for number, backbone in product(range(PARTS), BACKBONES):
         defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
         _evaluate(parts[number], results, f"{backbone}-{number}", backbone, defined, "grad-cam")
-    for number, backbone, method in product(range(PARTS), BACKBONES, COSTLY):
+    for backbone, method, number in product(BACKBONES, COSTLY, range(PARTS)):
         name = _apart(backbone, method, number)
         _evaluate(parts[number], results, name, backbone, ["grad-cam", method], "grad-cam")
 
