@@ -1,12 +1,13 @@
 """Speed of the metrics and of evaluations, as ratios to the bare passes that they need and to Quantus; memory.
 
     pip install --no-deps quantus cachetools
-    PYTHONPATH=. python benchmarks/metrics.py [--pictures 300]
+    PYTHONPATH=. python benchmarks/metrics.py [--pictures 300] [--device cuda]
 
 The sides of a ratio are timed in turn (A, B, B, A ...) and compared by their medians. Quantus' PixelFlipping deletes
-the same pixels in the same steps, in batches of all maps. An evaluation is timed over pictures on disk, decoded by
-another process, against as many masked pictures sent through the network. The same again
-with the network compiled (a C++ compiler is needed). Memory is that of the process after some pictures and after all.
+the same pixels in the same steps, in batches of all maps; it counts numbers, so it is given a mask of pixels and a
+network that sees the picture under it. An evaluation is timed over pictures on disk, decoded by another process,
+against as many masked pictures sent through the network. The same again with the network compiled (a C++ compiler is
+needed). Memory is that of the process after some pictures and after all.
 """
 
 import argparse
@@ -67,54 +68,47 @@ def steps(backbone: Backbone, step: int, rounds: int) -> None:
     def plain() -> None:
         forwards(backbone, image, count, backbone.batch)
 
-    first, second = medians((ours, plain), rounds)
-    row(backbone.name, f"insertion + deletion / {count} forwards", first, second, first / second, 1.15)
-
     flipping = quantus.PixelFlipping(
         features_in_step=step,
-        perturb_baseline="black",
+        perturb_baseline=0.0,
         normalise=False,
         abs=False,
         disable_warnings=True,
         display_progressbar=False,
     )
-    images = image.numpy()[None].repeat(len(maps), 0)
-    attributions = np.stack([one.numpy()[None] for one in maps])
+    everything = np.ones((len(maps), 1, *probe.size), np.float32)
+    attributions = torch.stack(maps)[:, None].numpy(force=True)
 
     def theirs() -> None:
         for _ in metrics:
             flipping(
-                model=_Module(backbone).eval(),
-                x_batch=images,
+                model=_Masked(backbone, probe.image).eval(),
+                x_batch=everything,
                 y_batch=np.full(len(maps), target),
                 a_batch=attributions,
+                channel_first=True,
                 softmax=True,
+                device=str(backbone.device),
                 batch_size=len(maps),
             )
 
-    [theirs_time] = medians((theirs,), 1)
-    row(
-        backbone.name,
-        f"the same, steps of {step}, by Quantus / ours",
-        theirs_time,
-        first,
-        theirs_time / first,
-        10,
-    )
+    first, second, third = medians((ours, plain, theirs), rounds)
+    row(backbone.name, f"insertion + deletion / {count} forwards", first, second, first / second, 1.15)
+    row(backbone.name, f"the same, steps of {step}, by Quantus / ours", third, first, third / first, 10)
     backbone.compile()
     [compiled] = medians((ours,), rounds)
-    row(backbone.name, "by Quantus / ours, compiled", theirs_time, compiled, theirs_time / compiled, 10)
+    row(backbone.name, "by Quantus / ours, compiled", third, compiled, third / compiled, 10)
 
 
-class _Module(nn.Module):
-    """A backbone as Quantus wants it."""
+class _Masked(nn.Module):
+    """The logits (M, C) of a picture under masks (M, 1, H, W)."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, image: Tensor) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.image = backbone, image
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(images)
+    def forward(self, masks: Tensor) -> Tensor:
+        return self.backbone(self.image * masks)
 
 
 def photographs(folder: Path, count: int) -> None:
@@ -128,9 +122,9 @@ def photographs(folder: Path, count: int) -> None:
         picture.image.crop((left, top, left + side, top + side)).save(folder / f"{number:04}.jpg")
 
 
-def throughput(name: str, count: int) -> None:
+def throughput(name: str, count: int, device: str) -> None:
     """An evaluation with eight methods against as many masked pictures sent through the network."""
-    engine, passes = Engine("cpu"), 0
+    engine, passes = Engine(device), 0
     backbone = engine.backbone(name)
     image = backbone.preprocessing.tensor(sample("chelsea"))
     configuration = _configuration(name, METHODS)
@@ -187,9 +181,9 @@ def _configuration(name: str, methods: tuple[str, ...]) -> Configuration:
     )
 
 
-def memory(name: str, count: int) -> None:
+def memory(name: str, count: int, device: str) -> None:
     """What the process holds after a sixth of the pictures, and after all."""
-    engine = Engine("cpu")
+    engine = Engine(device)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "photos").mkdir()
@@ -213,14 +207,16 @@ def _megabytes() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=300, help="of the look at memory")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    device = arguments.device
     keep_freed_memory()
     print(f"{'network':24} {'work':52} {'first':>9} {'second':>9} {'ratio':>9} {'limit':>9}")
-    for backbone in (load("efficientnet_lite0"), random_backbone("squeezenet1_1")):
+    for backbone in (load("efficientnet_lite0", device), random_backbone("squeezenet1_1", device=device)):
         steps(backbone, 1792, 3)
-    steps(load("efficientnet_lite0"), 224, 1)
-    throughput("efficientnet_lite0", 12)
-    memory("efficientnet_lite0", arguments.pictures)
+    steps(load("efficientnet_lite0", device), 224, 1)
+    throughput("efficientnet_lite0", 12, device)
+    memory("efficientnet_lite0", arguments.pictures, device)
 
 
 if __name__ == "__main__":

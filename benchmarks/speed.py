@@ -30,11 +30,11 @@ def random_model(name: str) -> nn.Module:
     return model.eval()
 
 
-def random_backbone(name: str, model: nn.Module | None = None) -> Backbone:
+def random_backbone(name: str, model: nn.Module | None = None, device: str = "cpu") -> Backbone:
     """As a backbone; with another model, for the same pictures and labels."""
     entry = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     preprocessing, labels = from_torchvision(entry.transforms()), tuple(entry.meta["categories"])
-    return Backbone(f"{name} (random)", model or random_model(name), preprocessing, labels)
+    return Backbone(f"{name} (random)", model or random_model(name), preprocessing, labels, device)
 
 
 def medians(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
@@ -46,6 +46,8 @@ def medians(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
         for work, found in list(zip(works, times, strict=True))[:: 1 if number % 2 else -1]:
             started = time.perf_counter()
             work()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             found.append(time.perf_counter() - started)
     return [statistics.median(found) for found in times]
 
@@ -55,8 +57,8 @@ def forwards(backbone: Backbone, image: torch.Tensor, count: int, batch: int) ->
     """So many plain forward passes in batches of this size."""
     for start in range(0, count, batch):
         size = min(batch, count - start)
-        images = image.expand(size, -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        backbone(images)
+        images = image.to(backbone.device).expand(size, -1, -1, -1)
+        backbone(images.contiguous(memory_format=torch.channels_last))
 
 
 def measure(backbone: Backbone, rounds: int) -> None:
