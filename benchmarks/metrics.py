@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import quantus
@@ -68,14 +69,8 @@ def steps(backbone: Backbone, step: int, rounds: int) -> None:
     def plain() -> None:
         forwards(backbone, image, count, backbone.batch)
 
-    flipping = quantus.PixelFlipping(
-        features_in_step=step,
-        perturb_baseline=0.0,
-        normalise=False,
-        abs=False,
-        disable_warnings=True,
-        display_progressbar=False,
-    )
+    settings: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, "disable_warnings": True}
+    flipping = quantus.PixelFlipping(features_in_step=step, **settings)
     everything = np.ones((len(maps), 1, *probe.size), np.float32)
     attributions = torch.stack(maps)[:, None].numpy(force=True)
 

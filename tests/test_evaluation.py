@@ -1,8 +1,11 @@
 """The evaluation of a data set: the same records in any order, after any interruption, and in the shell."""
 
 import csv
+import errno
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -121,17 +124,22 @@ def test_a_picture_has_the_same_records_in_any_order_and_in_another_process_of_t
     assert fresh == [record for record in undisturbed.records if record["picture"] == "coffee.jpg"]
 
 
-def test_a_stopped_evaluation_goes_on_with_nothing_computed_twice(
-    engine, entries, undisturbed, tmp_path, monkeypatch
-):
-    computed = []
+@pytest.fixture
+def computed(monkeypatch):
+    """The pictures that are measured, as they are."""
+    found = []
 
     def counted(engine, entry, *arguments):
-        computed.append(entry.identifier)
+        found.append(entry.identifier)
         return measure(engine, entry, *arguments)
 
     monkeypatch.setattr(evaluation, "measure", counted)
+    return found
 
+
+def test_a_stopped_evaluation_goes_on_with_nothing_computed_twice(
+    engine, entries, undisturbed, tmp_path, computed
+):
     def stop(done, total):
         assert total == 4
         if done == 2:
@@ -159,21 +167,109 @@ def test_a_journal_cut_short_anywhere_is_continued(engine, entries, undisturbed,
 def test_another_evaluation_in_the_folder_is_refused(engine, entries, tmp_path):
     evaluate(engine, entries[1:2], CONFIGURATION, tmp_path, workers=0)
     with pytest.raises(
-        EvaluationError, match=r"holds another evaluation \(other pictures, pictures_sha256, files\)"
+        EvaluationError, match=r"holds another evaluation \(other pictures, pictures_sha256\)"
     ):
         evaluate(engine, entries[2:], CONFIGURATION, tmp_path, workers=0)
-    (tmp_path / "journal.jsonl").write_bytes(b"{nonsense\n")
-    with pytest.raises(EvaluationError, match="is damaged"):
-        evaluate(engine, entries[1:2], CONFIGURATION, tmp_path, workers=0)
+    for head in (b"{nonsense\n", b"[]\n", b"null\n"):
+        (tmp_path / "journal.jsonl").write_bytes(head)
+        with pytest.raises(EvaluationError, match="is damaged in its first line"):
+            evaluate(engine, entries[1:2], CONFIGURATION, tmp_path, workers=0)
+        assert (tmp_path / "journal.jsonl").read_bytes() == head
 
 
-def test_a_picture_that_was_replaced_meanwhile_is_another(engine, photos, tmp_path):
-    path = tmp_path / "photo.jpg"
-    path.write_bytes((photos / "coffee.jpg").read_bytes())
-    evaluate(engine, [Entry("photo.jpg", path)], CONFIGURATION, tmp_path / "out", workers=0)
-    path.write_bytes((photos / "rocket.jpg").read_bytes())
-    with pytest.raises(EvaluationError, match=r"holds another evaluation \(other files\)"):
-        evaluate(engine, [Entry("photo.jpg", path)], CONFIGURATION, tmp_path / "out", workers=0)
+def test_a_picture_that_was_replaced_meanwhile_is_measured_again_alone(engine, photos, tmp_path, computed):
+    for name in ("coffee.jpg", "rocket.jpg"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    pictures = [Entry(name, tmp_path / name) for name in ("coffee.jpg", "rocket.jpg")]
+    evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0)
+    (tmp_path / "rocket.jpg").write_bytes((photos / "chelsea.jpg").read_bytes())
+    for path in tmp_path.glob("*.jpg"):
+        os.utime(path, (0, 0))  # copied elsewhere: the time alone says nothing
+    outcome = evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0)
+    assert computed == ["coffee.jpg", "rocket.jpg", "rocket.jpg"]
+    assert outcome == evaluate(engine, pictures, CONFIGURATION, tmp_path / "fresh", workers=0)
+
+
+def test_a_picture_that_was_left_out_and_is_repaired_is_measured(engine, photos, tmp_path, computed):
+    (tmp_path / "a.jpg").write_bytes((photos / "coffee.jpg").read_bytes()[:999])
+    (tmp_path / "b.jpg").write_bytes((photos / "rocket.jpg").read_bytes())
+    pictures = [Entry(name, tmp_path / name) for name in ("a.jpg", "b.jpg")]
+    [reason] = evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0).skipped
+    assert "a.jpg" in reason
+    (tmp_path / "a.jpg").write_bytes((photos / "coffee.jpg").read_bytes())
+    assert evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0).skipped == []
+    assert computed == ["b.jpg", "a.jpg"]
+
+
+def test_a_mask_that_cannot_be_read_leaves_its_picture_out(engine, photos, tmp_path):
+    (tmp_path / "mask.png").write_bytes(b"no mask")
+    pictures = [
+        Entry("coffee.jpg", photos / "coffee.jpg", (967,), mask=tmp_path / "mask.png"),
+        Entry("rocket.jpg", photos / "rocket.jpg"),
+    ]
+    outcome = evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0)
+    [reason] = outcome.skipped
+    assert "mask.png cannot be read as a mask" in reason
+    assert {record["picture"] for record in outcome.records} == {"rocket.jpg"}
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 40, b"[]\n", b"null\n{}\n", b'{"picture": "coffee.jpg"}\n', b"\xff\n"]
+)
+def test_a_damaged_line_costs_its_picture_and_no_other(
+    engine, entries, undisturbed, tmp_path, computed, damage
+):
+    evaluate(engine, entries, CONFIGURATION, tmp_path, workers=0)
+    journal = tmp_path / "journal.jsonl"
+    head, broken, chelsea, coffee, rocket = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(head + broken + chelsea + coffee[:50] + damage + rocket)
+    computed.clear()
+    assert evaluate(engine, entries, CONFIGURATION, tmp_path, workers=0) == undisturbed
+    assert "chelsea.jpg" not in computed
+    assert "coffee.jpg" in computed
+
+
+def test_a_disk_that_fills_up_costs_one_picture(
+    engine, entries, undisturbed, tmp_path, computed, monkeypatch
+):
+    """The file takes part of a line, then refuses, as a full disk does."""
+
+    def full(file, line):
+        class Full:
+            written = 0
+
+            def write(self, data):
+                if self.written:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                self.written = file.write(bytes(data[:100]))
+                return self.written
+
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+        write(Full() if line.get("picture") == "coffee.jpg" else file, line)
+
+    write = evaluation._write
+    monkeypatch.setattr(evaluation, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate(engine, entries, CONFIGURATION, tmp_path, workers=0)
+    monkeypatch.setattr(evaluation, "_write", write)
+    assert evaluate(engine, entries, CONFIGURATION, tmp_path, workers=0) == undisturbed
+    assert computed == ["chelsea.jpg", "coffee.jpg", "coffee.jpg", "rocket.jpg"]
+
+
+def test_a_killed_decoder_is_told_in_a_sentence(engine, photos, tmp_path):
+    """As the system does when memory runs out."""
+    pictures = [Entry(f"{number}.jpg", photos / "coffee.jpg") for number in range(6)]
+
+    def kill(done, total):
+        if done == 1:
+            [worker] = multiprocessing.active_children()
+            os.kill(worker.pid, signal.SIGKILL)
+
+    with pytest.raises(EvaluationError, match="--workers 0"):
+        evaluate(engine, pictures, CONFIGURATION, tmp_path, kill, workers=1)
+    assert len(evaluate(engine, pictures, CONFIGURATION, tmp_path, workers=0).records) == 6 * 4
 
 
 def test_a_folder_in_use_is_refused(engine, entries, tmp_path):

@@ -4,9 +4,10 @@ import hashlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import SEEK_END, RawIOBase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 from explorer.backbones import Layer
 from explorer.compute import Engine, Request
 from explorer.compute import Progress as Work
-from explorer.dataset import Entry, ahead
+from explorer.dataset import DatasetError, Entry, ahead
 from explorer.errors import ExplorerError
 from explorer.evaluation.regions import boxes_seen, region
 from explorer.images import ImageError, Picture
@@ -140,7 +141,7 @@ def evaluate(
     """Evaluates a data set, or what is left of it after an interruption.
 
     Args:
-        folder: where the journal is kept; every picture that stands in it is not computed again.
+        folder: where the journal is kept; no picture that stands in it is computed again unless its file changed.
         progress: called with (pictures done, pictures in all) after each; may raise to stop.
         workers: how many processes decode pictures ahead.
         within: told how the work on each picture goes; may raise to stop, which loses that picture's work.
@@ -155,18 +156,21 @@ def evaluate(
             "predicted classes."
         )
     description = describe(engine, entries, configuration)
-    with _journal(folder, {**description, "files": stamp(entries)}) as (known, append):
-        left = [entry for entry in entries if entry.identifier not in known]
+    with _journal(folder, description) as journal, _told_when_a_worker_ends():
+        left = [entry for entry in entries if not journal.holds(entry)]
         progress(len(entries) - len(left), len(entries))
         for done, (entry, picture) in enumerate(ahead(left, workers if len(left) > 1 else 0), 1):
             if isinstance(picture, ImageError):
-                append(entry, [], str(picture))
+                journal.append(entry, [], str(picture))
             elif configuration.classes == "given" and not entry.labels:
-                append(entry, [], f"{entry.identifier} has no given class.")
+                journal.append(entry, [], f"{entry.identifier} has no given class.")
             else:
-                append(entry, measure(engine, entry, picture, configuration, within), None)
+                try:
+                    journal.append(entry, measure(engine, entry, picture, configuration, within), None)
+                except DatasetError as error:
+                    journal.append(entry, [], str(error))
             progress(len(entries) - len(left) + done, len(entries))
-        lines = {line["picture"]: line for line in _lines(folder / _JOURNAL)[1:]}
+        lines = journal.lines()
     inorder = [lines[entry.identifier] for entry in entries]
     skipped = [line["skipped"] for line in inorder if line["skipped"]]
     records = [record for line in inorder for record in line["records"]]
@@ -175,8 +179,23 @@ def evaluate(
     return Outcome(records, skipped, description)
 
 
+@contextmanager
+def _told_when_a_worker_ends() -> Iterator[None]:
+    """torch tells of it by a signal, wherever the work is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise EvaluationError(
+            "A process that decodes pictures was ended, perhaps for want of memory. What is measured is kept: the same "
+            "command goes on from here, and with --workers 0 it needs no such process."
+        ) from error
+
+
 def describe(engine: Engine, entries: Sequence[Entry], configuration: Configuration) -> dict[str, Any]:
-    """What an evaluation is of, ready for JSON: equal descriptions have equal results on one machine."""
+    """What an evaluation is of, ready for JSON: equal descriptions have equal results on one machine that gives the
+    network as many threads."""
     cut = engine.backbone(configuration.backbone).cut(configuration.layer)
     library = None
     if any(method.needs_references() for method in configuration.methods):
@@ -218,60 +237,104 @@ def _version(package: str) -> str | None:
         return None
 
 
-def stamp(entries: Sequence[Entry]) -> str:
-    """Changes (hex) when a file of a picture or mask does: its size or the time of its last change."""
-    content = hashlib.sha256()
-    for entry in entries:
-        for path in filter(None, (entry.path, entry.mask)):
-            with suppress(OSError):
-                status = path.stat()
-                content.update(repr((entry.identifier, status.st_size, status.st_mtime_ns)).encode())
-    return content.hexdigest()
+class _Journal:
+    """The pictures that are measured, a line each, below a line that says what they are measured for.
 
+    A line tells the content of the picture's files, so that one that is another meanwhile is measured again; of several
+    lines of a picture the last counts. A line that a kill or a full disk has cut short is none.
+    """
 
-_Append = Callable[[Entry, list[Record], str | None], None]
+    def __init__(self, file: RawIOBase, lines: Sequence[Record]) -> None:
+        self._file = file
+        self._contents = {line["picture"]: line["content"] for line in lines}
+
+    def holds(self, entry: Entry) -> bool:
+        known = self._contents.get(entry.identifier)
+        return known is not None and known == _content(entry)
+
+    def append(self, entry: Entry, records: list[Record], skipped: str | None) -> None:
+        known = {"picture": entry.identifier, "content": _content(entry)}
+        _write(self._file, {**known, "records": records, "skipped": skipped})
+
+    def lines(self) -> dict[str, Record]:
+        """By picture."""
+        self._file.seek(0)
+        return {line["picture"]: line for line in _pictures(_whole(self._file)[1:])}
 
 
 @contextmanager
-def _journal(folder: Path, head: dict[str, Any]) -> Iterator[tuple[set[str], _Append]]:
-    """The pictures written before, and what appends one; a line that a kill has cut short is dropped."""
+def _journal(folder: Path, head: Record) -> Iterator[_Journal]:
+    """The journal of a folder, begun or gone on with by this process alone.
+
+    Raises:
+        EvaluationError: the folder holds another evaluation or is in use.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _JOURNAL
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / ".lock", timeout=0), path.open("a+b", buffering=0) as file:
+            file.seek(0)
+            lines = _whole(file)
+            file.truncate(sum(map(len, lines)))
             head = json.loads(json.dumps(head))
-            lines = _lines(path)
-            if lines and lines[0] != head:
-                other = ", ".join(name for name in head if lines[0].get(name) != head[name])
-                raise EvaluationError(
-                    f"{folder} holds another evaluation (other {other}): choose another folder, or delete that one."
-                )
-            with path.open("ab", buffering=0) as file:
-
-                def write(line: dict[str, Any]) -> None:
-                    file.write(json.dumps(line).encode() + b"\n")
-
-                def append(entry: Entry, records: list[Record], skipped: str | None) -> None:
-                    write({"picture": entry.identifier, "records": records, "skipped": skipped})
-
-                if not lines:
-                    write(head)
-                yield {line["picture"] for line in lines[1:]}, append
+            if lines:
+                _check_same(folder, _read(lines[0]), head)
+            else:
+                _write(file, head)
+            yield _Journal(file, _pictures(lines[1:]))
     except Timeout:
         raise EvaluationError(
             f"{folder} is in use by another evaluation: wait for it, or choose another folder."
         ) from None
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """What stands in a journal; whatever follows the last whole line is cut off."""
-    if not path.exists():
-        return []
-    with path.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        file.truncate(whole)
+def _check_same(folder: Path, found: Any, head: Record) -> None:
+    if not isinstance(found, dict):
+        raise EvaluationError(
+            f"{folder / _JOURNAL} is damaged in its first line, which says what was evaluated: choose another folder, "
+            "or delete that file."
+        )
+    if found != head:
+        other = ", ".join(name for name in head if found.get(name) != head[name]) or "version"
+        raise EvaluationError(
+            f"{folder} holds another evaluation (other {other}): choose another folder, or delete that one."
+        )
+
+
+def _whole(file: RawIOBase) -> list[bytes]:
+    """The lines from here that end."""
+    return [line for line in file.readall().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _read(line: bytes) -> Any:
+    """None for what is no JSON."""
     try:
-        return [json.loads(line) for line in content[:whole].splitlines()]
-    except ValueError as error:
-        raise EvaluationError(f"{path} is damaged ({error}): delete it and evaluate again.") from error
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _pictures(lines: Iterable[bytes]) -> list[Record]:
+    """Those of pictures; others are damaged."""
+    keys = {"picture", "content", "records", "skipped"}
+    return [found for line in lines if isinstance(found := _read(line), dict) and found.keys() == keys]
+
+
+def _write(file: RawIOBase, line: Record) -> None:
+    """Appends a line whole or not at all."""
+    left, end = memoryview(json.dumps(line).encode() + b"\n"), file.seek(0, SEEK_END)
+    try:
+        while left:
+            left = left[file.write(left) or 0 :]
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+def _content(entry: Entry) -> str:
+    """Of the files of a picture and its mask (hex), as far as they can be read."""
+    content = hashlib.sha256()
+    for path in filter(None, (entry.path, entry.mask)):
+        with suppress(OSError), path.open("rb") as file:
+            content.update(hashlib.file_digest(file, "sha256").digest())
+    return content.hexdigest()

@@ -16,7 +16,6 @@ from typing import Any
 
 from explorer.dataset import SYNSET, TABLES, Entry, open_dataset, splits, unpack
 from explorer.errors import ExplorerError
-from explorer.evaluation.run import stamp
 from explorer.home import home
 
 _ABOUT = "about.json"
@@ -137,9 +136,20 @@ def _from_folder(folder: Path, name: str, identity: str, classes: Sequence[str] 
         entries = open_dataset(root, classes=classes, labels=labels, boxes=boxes, split=part)
     except ExplorerError as error:  # a visitor learns nothing of the server's folders
         raise type(error)(str(error).replace(f"{root}{os.sep}", "").replace(str(root), name)) from error
-    identity = f"{identity} {stamp(entries)}"
+    identity = f"{identity} {_stamp(entries)}"
     name += f", {part}" if parts else ""
     return Source(name, identity, tuple(entries), labels is not None, boxes is not None, parts)
+
+
+def _stamp(entries: Sequence[Entry]) -> str:
+    """Changes (hex) when a file of a picture or mask does: its size or the time of its last change."""
+    content = hashlib.sha256()
+    for entry in entries:
+        for path in filter(None, (entry.path, entry.mask)):
+            with suppress(OSError):
+                status = path.stat()
+                content.update(repr((entry.identifier, status.st_size, status.st_mtime_ns)).encode())
+    return content.hexdigest()
 
 
 def _evaluations() -> Path:
