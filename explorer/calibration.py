@@ -22,6 +22,10 @@ By = Literal["area", "value"]
 Objective = Literal["probability", "gain", "logit"]
 
 
+class NoScoreError(ExplorerError):
+    """A network that gives no probability for a masked picture."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The curve of one map.
@@ -77,7 +81,15 @@ def recommend(
         levels, official: as of ``calibrate``.
         scores: (n,), probabilities of the target on the masked picture.
         probability: of the target on the picture itself.
+
+    Raises:
+        NoScoreError: a score is not finite.
     """
+    if not scores.isfinite().all():
+        raise NoScoreError(
+            "The network answers a masked picture with numbers that are not finite, so no cut of the map can be "
+            "recommended: choose another picture, or look into the network's weights."
+        )
     best = best_level(scores, probability, official=official)
     cut = levels[best] if best < len(levels) else 100
     return Calibration(tuple(levels), tuple(scores.tolist()), probability, cut)

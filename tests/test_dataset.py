@@ -111,6 +111,53 @@ def test_a_label_of_two_classes_names_no_folder(tmp_path):
         open_dataset(tmp_path, classes=("crane", "ibis", "crane"))
 
 
+def test_a_misspelt_class_folder_gives_no_other_its_class(tmp_path):
+    for name in ("cat", "Dog", "parrot"):
+        photo(tmp_path / name / "1.jpg")
+    with pytest.raises(DatasetError, match="'Dog' is none of them"):
+        open_dataset(tmp_path, classes=PETS)
+
+
+def test_a_picture_beside_class_folders_hides_none_of_them(tmp_path):
+    for name in ("cat/1.jpg", "dog/1.jpg", "cover.png"):
+        photo(tmp_path / name)
+    with pytest.raises(DatasetError, match=r"beside them cover\.png"):
+        open_dataset(tmp_path, classes=PETS)
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path):
+    for name in ("dog/2.jpg", "1.jpg"):
+        photo(tmp_path / "elsewhere" / name)
+    folder = tmp_path / "set"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat" / "1.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    (folder / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
+    (folder / "dog" / "round").symlink_to(folder)
+    assert labels_of(open_dataset(folder, classes=PETS)) == {"cat/1.jpg": (0,), "dog/2.jpg": (1,)}
+    table = write(folder / "pictures.csv", "file,class_index\ncat/1.jpg,0\ndog/2.jpg,1\n")
+    assert labels_of(open_dataset(table, classes=PETS)) == {"cat/1.jpg": (0,), "dog/2.jpg": (1,)}
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    photo(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
+    with pytest.raises(DatasetError, match="not in UTF-8: rename"):
+        open_dataset(tmp_path, classes=PETS)
+
+
+def test_a_table_says_where_it_is_wrong(flat, tmp_path):
+    spaced = write(tmp_path / "spaced.csv", "file, class_index\na.JPG,2\n")
+    assert labels_of(open_dataset(flat, classes=PETS, labels=spaced))["a.JPG"] == (2,)
+    for content, words in (
+        ("file,class_index\na.JPG,0\nb.png,two\n", "line 3"),
+        ("file;class_index\na.JPG;0\n", r"no column 'file', but file;class_index\): .*with commas"),
+    ):
+        with pytest.raises(TableError, match=words):
+            open_dataset(flat, classes=PETS, labels=write(tmp_path / "wrong.csv", content))
+    with pytest.raises(TableError, match="missing: check the path"):
+        open_dataset(flat, classes=PETS, labels=tmp_path / "nowhere.csv")
+
+
 def test_synset_folders_have_the_indices_of_imagenet(tmp_path):
     """Tench is 0, tabby 281, espresso 967, toilet tissue 999 in every list of ImageNet's classes."""
     for name in ("n01440764", "n02123045", "n07920052", "n15075141"):

@@ -5,10 +5,12 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from explorer.methods import METHODS
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS, Objects
 from explorer.metrics import find as find_metric
+from explorer.render.results import write_results
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -286,6 +289,9 @@ def test_given_classes_need_some(engine, entries, tmp_path):
         evaluate(engine, entries[3:], given, tmp_path, workers=0)
     outcome = evaluate(engine, entries[2:], given, tmp_path, workers=0)
     assert {(r["picture"], r["target"]) for r in outcome.records} == {("coffee.jpg", 0)}
+    figures = engine.figures(load(entries[2].path), given.requests(0), given.metrics)
+    expected = [values["complexity"] for one in figures for values in (one.plain, one.calibrated)]
+    assert [record["complexity"] for record in outcome.records] == pytest.approx(expected, abs=1e-6)
     assert outcome.skipped == ["rocket.jpg has no given class."]
 
 
@@ -414,6 +420,49 @@ def test_the_command_writes_tables_a_summary_and_a_report(written):
     assert "Libra-CAM (size=4)" in (written / "table.md").read_text()
     report = (written / "report.html").read_text()
     assert report.count("data:image/jpeg") == 3 * 3
+    assert {path.name for path in written.iterdir()} == {*FILES, "journal.jsonl", ".lock"}
+    for text in (report, (written / "table.md").read_text()):
+        for fact in (
+            "3 of 4",
+            "of 3 of 3",
+            "the predicted class",
+            "broken.jpg",
+            "fill: mean, mask: soft",
+            "fill: black",
+        ):
+            assert fact in text
+
+
+def test_a_picture_that_is_gone_costs_its_example_and_nothing_else(engine, photos, tmp_path):
+    for name in ("coffee.jpg", "rocket.jpg", "chelsea.jpg"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    pictures = [Entry(path.name, path) for path in sorted(tmp_path.glob("*.jpg"))]
+    outcome = evaluate(engine, pictures, CONFIGURATION, tmp_path / "out", workers=0)
+    (tmp_path / "coffee.jpg").unlink()
+    (tmp_path / "rocket.jpg").write_bytes((photos / "chelsea.jpg").read_bytes())
+    stale = tmp_path / "out" / ".results"
+    stale.mkdir()
+    (stale / "half.csv").write_text("of a run that was killed")
+    write_results(engine, pictures, CONFIGURATION, outcome, "grad-cam", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES, "journal.jsonl", ".lock"}
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert report.count("data:image/jpeg") == 2
+    assert "coffee.jpg&quot; cannot be read" in report
+    assert "rocket.jpg is another picture than the one that was measured" in report
+
+
+def test_best_and_worst_are_by_adcc_whatever_its_fill(engine, entries, tmp_path):
+    metrics = tuple(
+        find_metric(name)(**options)
+        for name, options in (("average-gain", {}), ("complexity", {}), ("adcc", {"fill": "black"}))
+    )
+    configuration = replace(CONFIGURATION, metrics=metrics)
+    outcome = evaluate(engine, entries[1:3], configuration, tmp_path, workers=0)
+    write_results(engine, entries[1:3], configuration, outcome, "grad-cam", tmp_path)
+    assert (
+        "ADCC (fill=black) "
+        in re.search(r"<figcaption>chelsea[^<]*", (tmp_path / "report.html").read_text())[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -425,6 +474,8 @@ def test_the_command_writes_tables_a_summary_and_a_report(written):
         (["--methods", "grad-cam,libra-cam:size=0"], "between 1 and"),
         (["--metrics", "beauty"], "no metric 'beauty'"),
         (["--metrics", "average-drop:fill=pink"], "mean or black"),
+        (["--methods", ","], "--methods names none"),
+        (["--metrics", ""], "--metrics names none"),
         (["--methods", "fake-cam"], "The baseline 'grad-cam' is not among"),
         (["--images", "nowhere"], "nowhere is no folder"),
         (["--library", "unknown"], "unknown"),

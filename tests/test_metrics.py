@@ -23,7 +23,7 @@ from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
 
 from explorer.backbones import Backbone, Preprocessing, randomised, same_layer
-from explorer.calibration import cut_map
+from explorer.calibration import NoScoreError, cut_map, recommend
 from explorer.images import sample
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS, Canvas, Examined, Objects, UnknownMetricError, find, gather, road
@@ -307,6 +307,32 @@ def test_the_curve_of_deletion_is_that_of_pixel_flipping(scene, quantus):
     ours = Examined(Canvas(Probe(scene.cut, image)), 1, pixels / 576, lambda probe: pixels / 576)
     found = ours.scores(find("deletion")(step=32).perturbations(576))
     assert found[1:].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("scene", ["tiny"], indirect=True)
+def test_a_map_that_is_not_finite_is_blank(scene):
+    """A method of one's own may give one; no metric takes it for a good one."""
+    canvas = Canvas(Probe(scene.cut, sized(24, "chelsea")))
+    hostile, blank = (
+        Examined(canvas, 1, saliency, lambda probe: torch.zeros(24, 24))
+        for saliency in (torch.full((24, 24), torch.nan), torch.zeros(24, 24))
+    )
+    for metric in METRICS.values():
+        if not metric.needs_objects and metric.kind != "sanity":
+            assert metric()(hostile) == metric()(blank)
+
+
+@pytest.mark.parametrize("metric", [one for one in METRICS.values() if one.kind == "masked probability"])
+def test_no_figure_is_made_of_a_network_that_overflows(metric):
+    """Its probability on the masked picture is no number."""
+
+    class Shown:
+        probability = 0.5
+
+    count = len(metric().perturbations(576))
+    assert math.isnan(metric().value(Shown(), torch.full((count,), torch.nan, dtype=torch.float64)))
+    with pytest.raises(NoScoreError, match="not finite"):
+        recommend((0, 10), torch.tensor([0.5, torch.nan]), 0.5)
 
 
 def slope(part, size, across, down):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.cli import flags
-from explorer.compute import Engine
+from explorer.compute import Engine, Silent
 from explorer.dataset import open_dataset
 from explorer.declaration import parse
 from explorer.errors import ExplorerError
@@ -90,7 +90,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.compile:
         backbone.compile()
     undefined = engine.undefined(backbone.name, arguments.layer)
-    names = _names(arguments.methods, [name for name in METHODS if name not in undefined])
+    names = _names("methods", arguments.methods, [name for name in METHODS if name not in undefined])
     methods = tuple(dict.fromkeys(parse(name, find_method, arguments.quality) for name in names))
     baseline = str(parse(arguments.baseline, find_method, arguments.quality))
     for method in methods:
@@ -105,7 +105,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         backbone.name,
         arguments.layer,
         methods,
-        tuple(dict.fromkeys(parse(name, find_metric) for name in _names(arguments.metrics, METRICS))),
+        tuple(
+            dict.fromkeys(parse(name, find_metric) for name in _names("metrics", arguments.metrics, METRICS))
+        ),
         arguments.classes,
         arguments.library,
         arguments.rule,
@@ -119,20 +121,34 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         boxes=arguments.boxes,
         split=arguments.split,
     )
+    needy = [metric.name for metric in configuration.metrics if metric.needs_objects]
+    if needy and not any(entry.boxes or entry.mask for entry in entries):
+        print(f"No picture has boxes or a mask, so these have no value: {', '.join(needy)}.", file=sys.stderr)
     try:
         outcome = evaluate(engine, entries, configuration, arguments.out, _Clock(), arguments.workers)
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)
         raise
-    write_results(engine, entries, configuration, outcome, baseline, arguments.out)
+    write_results(engine, entries, configuration, outcome, baseline, arguments.out, _Report())
+    print(file=sys.stderr)
     for reason in outcome.skipped:
         print(f"Left out: {reason}", file=sys.stderr)
-    print((arguments.out / "table.md").read_text("utf-8"), end="")
+    print((arguments.out / "table.md").read_text("utf-8").partition("\n\n")[0])
     print(f"Wrote report.html, table.md, summary.json, pictures.csv and pictures.parquet to {arguments.out}.")
 
 
-def _names(text: str, known: Iterable[str]) -> list[str]:
-    return list(known) if text == "all" else [name for name in text.split(",") if name]
+def _names(kind: str, text: str, known: Iterable[str]) -> list[str]:
+    names = list(known) if text == "all" else [name for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise ExplorerError(f"--{kind} names none: give some, with commas, or all; `{kind}` lists them.")
+    return names
+
+
+class _Report(Silent):
+    """Says that the maps of the report's examples are made."""
+
+    def begin(self, stage: str, total: int = 0) -> None:
+        print(f"\r{'Examples of the report: ' + stage:70}", end="", file=sys.stderr, flush=True)
 
 
 class _Clock:

@@ -1,8 +1,9 @@
 """Data sets: pictures on disk with their classes and where the objects are, in the usual layouts."""
 
+import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -111,7 +112,7 @@ def open_dataset(
         )
     if not entries:
         raise DatasetError(f"{source} holds no JPEG, PNG or WebP file: give a folder of pictures.")
-    _check_unique((entry.identifier for entry in entries), source)
+    _check_names([entry.identifier for entry in entries], source)
     if classes is None:
         return [Entry(entry.identifier, entry.path) for entry in entries]
     if labels is not None:
@@ -147,7 +148,7 @@ def _listed(table: Path) -> list[Entry]:
     entries = []
     for name, labels in read_table(table, "a list of pictures", "file and perhaps class_index", label):
         path = _below(table.parent, name, table)
-        entries.append(Entry(path.relative_to(table.parent.resolve()).as_posix(), path, labels))
+        entries.append(Entry(path.relative_to(os.path.normpath(table.parent)).as_posix(), path, labels))
     return entries
 
 
@@ -158,11 +159,30 @@ def _in_folder(folder: Path, classes: Sequence[str] | None) -> list[Entry]:
         return sorted(path for path in paths if path.suffix.lower() in images.SUFFIXES)
 
     flat = pictures(folder.iterdir())
-    names = {path: path.relative_to(folder) for path in flat or pictures(folder.rglob("*"))}
+    everything = pictures(_files(folder))
+    below = {path.relative_to(folder).parts[0] for path in everything} - {path.name for path in flat}
+    if flat and below and all(name in (classes or ()) or SYNSET.fullmatch(name) for name in below):
+        raise DatasetError(
+            f"{folder} holds class folders and beside them {flat[0].name}: move the pictures that belong to no class "
+            "elsewhere."
+        )
+    names = {path: path.relative_to(folder) for path in flat or everything}
     if flat or classes is None:
         return [Entry(name.as_posix(), path) for path, name in names.items()]
     indices = _class_indices(sorted({name.parts[0] for name in names.values()}), classes, folder)
     return [Entry(name.as_posix(), path, (indices[name.parts[0]],)) for path, name in names.items()]
+
+
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files below a folder, through links too, but for those that lead back to where they lie."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files(path, (*above, real))
+        else:
+            yield path
 
 
 def _class_indices(names: Sequence[str], classes: Sequence[str], folder: Path) -> dict[str, int]:
@@ -179,6 +199,12 @@ def _class_indices(names: Sequence[str], classes: Sequence[str], folder: Path) -
                 f"{_IGNORE}."
             )
         return {name: synsets.index(name) for name in names}
+    strange = [name for name in names if name not in times]
+    if 0 < len(strange) < len(names):
+        raise DatasetError(
+            f"{folder} has class folders that are named by labels of the backbone, but {strange[0]!r} is none of them: "
+            f"rename it, or give a CSV file of labels; {_IGNORE}."
+        )
     if len(names) != len(classes):
         raise DatasetError(
             f"{folder} has {len(names)} class folders, but the backbone has {len(classes)} classes: name the "
@@ -210,7 +236,10 @@ def _voc_entry(folder: Path, name: str, listing: Path) -> Entry:
     labels, marked = set(), []
     try:
         for thing in ElementTree.parse(annotation).iterfind("object"):
-            label = VOC_CLASSES.index(thing.findtext("name", ""))
+            name_of = thing.findtext("name", "")
+            if name_of not in VOC_CLASSES:
+                raise ValueError(f"{name_of[:40]!r} is none of its 20 classes")
+            label = VOC_CLASSES.index(name_of)
             if thing.findtext("difficult") != "1":
                 labels.add(label)
             left, top, right, bottom = (
@@ -235,7 +264,7 @@ def _labelled(entries: Sequence[Entry], path: Path, classes: Sequence[str]) -> l
         labels = _devkit_labels(path, entries, classes)
     else:
         rows = read_labels(path, {entry.identifier for entry in entries})
-        _check_unique((name for name, _ in rows), path)
+        _check_names([name for name, _ in rows], path)
         labels = dict(rows)
     return [
         replace(entry, labels=(labels[entry.identifier],) if entry.identifier in labels else ())
@@ -321,14 +350,18 @@ def _turned(corners: Corners, orientation: int) -> Corners:
 
 
 def _below(folder: Path, name: str, told_by: Path) -> Path:
-    if "\0" in name or not (path := (folder / name).resolve()).is_relative_to(folder.resolve()):
+    path = Path(os.path.normpath(folder / name))  # a link below it is followed, as in a folder of pictures
+    if "\0" in name or not path.is_relative_to(os.path.normpath(folder)):
         raise DatasetError(
             f"{told_by} names {name[:80]!r}, which is not below {folder}: keep the pictures there."
         )
     return path
 
 
-def _check_unique(names: Iterable[str], told_by: Path) -> None:
+def _check_names(names: Sequence[str], told_by: Path) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DatasetError(f"{told_by} names {twice[0]} more than once: keep one of them.")
+    for name in names:
+        if name.encode(errors="replace").decode() != name:
+            raise DatasetError(f"{told_by} names {name!r}, which is not in UTF-8: rename that file.")

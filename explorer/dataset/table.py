@@ -29,12 +29,24 @@ def read_table(
     Raises:
         TableError: a file that cannot be read, or that names none of the pictures.
     """
+    place, names, rows = "", [""], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(row["file"], value(row)) for row in csv.DictReader(file, restval="")]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+            reader = csv.DictReader(file, restval="")
+            reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+            for row in reader:
+                place = f", line {reader.line_num}"
+                rows.append((row["file"], value(row)))
+    except FileNotFoundError as error:
+        raise TableError(f"{path} is missing: check the path of the file of {purpose}.") from error
+    except KeyError as error:
         raise TableError(
-            f"{path} cannot be read as {purpose} ({error}): it must be a CSV file with the columns {columns}."
+            f"{path} cannot be read as {purpose} (it has no column {error}, but {', '.join(names)[:80]}): it must be a "
+            f"CSV file, with commas, with the columns {columns}."
+        ) from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise TableError(
+            f"{path} cannot be read as {purpose} ({error}{place}): it must be a CSV file with the columns {columns}."
         ) from error
     if pictures is None:
         return rows

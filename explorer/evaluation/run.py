@@ -14,6 +14,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from explorer.backbones import Layer
+from explorer.calibration import NoScoreError
 from explorer.compute import Engine, Request
 from explorer.compute import Progress as Work
 from explorer.dataset import DatasetError, Entry, ahead
@@ -110,12 +111,12 @@ def measure(
                 "correct": predicted in entry.labels if entry.labels else None,
                 "method": str(found.request.method),
             }
-            blank = found.blank is not None
             for variant, cut_at, values in (
                 ("plain", None, found.plain),
                 ("calibrated", found.calibration.cut, found.calibrated),
             ):
                 known = {name: None if math.isnan(value) else value for name, value in values.items()}
+                blank = found.blank is not None or cut_at == 100
                 records.append({**common, "variant": variant, "blank": blank, "cut": cut_at, **known})
     return records
 
@@ -161,14 +162,15 @@ def evaluate(
         progress(len(entries) - len(left), len(entries))
         for done, (entry, picture) in enumerate(ahead(left, workers if len(left) > 1 else 0), 1):
             if isinstance(picture, ImageError):
-                journal.append(entry, [], str(picture))
+                where = "" if entry.identifier == entry.path.name else f"{entry.identifier}: "
+                journal.append(entry, [], f"{where}{picture}")
             elif configuration.classes == "given" and not entry.labels:
                 journal.append(entry, [], f"{entry.identifier} has no given class.")
             else:
                 try:
                     journal.append(entry, measure(engine, entry, picture, configuration, within), None)
-                except DatasetError as error:
-                    journal.append(entry, [], str(error))
+                except (DatasetError, NoScoreError) as error:
+                    journal.append(entry, [], f"{entry.identifier}: {error}")
             progress(len(entries) - len(left) + done, len(entries))
         lines = journal.lines()
     inorder = [lines[entry.identifier] for entry in entries]

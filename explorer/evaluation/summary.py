@@ -1,12 +1,11 @@
 """What a table of scores says of the methods: means, how sure they are, and who differs from whom."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 KEY = ["picture", "method", "variant"]
 VARIANTS = ("plain", "calibrated")
@@ -32,16 +31,6 @@ class Column:
     definition: str
 
 
-ADCC_OF_MEANS = Column(
-    "adcc-of-means",
-    "ADCC of means",
-    "ADCC of the means",
-    "higher",
-    "harmonic mean of mean coherency, 1 - mean complexity and 1 - mean average drop",
-)
-_ADCC_PARTS = ("coherency", "complexity", "average-drop")
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A mean over ``n`` pictures, their standard deviation, and the mean's 95% bootstrap interval.
@@ -58,7 +47,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores less the baseline's on the same ``n`` pictures: mean, its 95% bootstrap interval, Holm's p.
+    """Scores less the baseline's on the same ``n`` pictures: mean, its 95% bootstrap interval, p.
 
     ``won``, ``tied`` and ``lost`` count pictures; they are None for a metric without a better direction, and for
     ADCC of the means, which no single picture has.
@@ -82,7 +71,7 @@ class Score:
         everywhere: over all pictures.
         correct: over the pictures that the network classifies correctly; None where no class is known.
         rank: 1 for the best mean of the methods of the same variant; None without a better direction.
-        p_best: Holm's p of differing from the best of the same variant; None for that one itself.
+        p_best: p of differing from the best of the same variant; None for that one itself.
         against: the comparison with the baseline; None for the baseline itself.
     """
 
@@ -115,11 +104,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What ``summarise`` found; rows are sorted by method, plain before calibrated."""
+    """What ``summarise`` found; rows are sorted by method, plain before calibrated.
+
+    ``pictures`` counts what has scores of its own, ``photographs`` the files: fewer where several classes of one are
+    explained.
+    """
 
     columns: tuple[Column, ...]
     baseline: tuple[str, str]
     pictures: int
+    photographs: int
     correct: int | None
     resamples: int
     seed: int
@@ -136,6 +130,7 @@ class Summary:
             tuple(Column(**column) for column in content["columns"]),
             (content["baseline"][0], content["baseline"][1]),
             content["pictures"],
+            content.get("photographs", content["pictures"]),
             content["correct"],
             content["resamples"],
             content["seed"],
@@ -180,13 +175,15 @@ def summarise(
     Intervals are percentile bootstrap intervals over pictures (Efron and Tibshirani 1993, chapter 13). Every method
     and metric sees the same resampled pictures, so differences stay paired and ADCC can be made of resampled means;
     BCa would correct for skewness, of which a mean over hundreds of pictures keeps next to nothing.
-    p values are two-sided Wilcoxon signed-rank tests in which zero differences are ranked (Pratt 1959), 1 where all
-    are zero, corrected for the number of methods compared (Holm 1979). ADCC of the means has no value for one
-    picture: its p is that of the difference over its bootstrap standard error (Wald, chapter 12).
+    p values are those of two-sided paired permutation tests of the difference that stands beside them: how often it is
+    as large when the two maps of each picture are swapped by chance (Good, Permutation Tests, 2000, chapter 3), in all
+    ways where those are at most the resamples. They are corrected for the number of methods compared in the same
+    variant (Holm 1979). Several classes of one photograph are resampled and swapped together.
 
     Args:
-        table: the columns picture, method, variant, blank and correct (None where the class is unknown), and a float
-            column, as a fraction, for every metric; NaN is left out, in comparisons the picture is then left out.
+        table: the columns picture, method, variant, blank and correct (None where the class is unknown), perhaps
+            digest, which several pictures share where they are one photograph, and a float column, as a fraction, for
+            every metric; NaN is left out, in comparisons the picture is then left out.
         baseline: (method, variant) with which every other row is compared.
 
     Raises:
@@ -208,22 +205,31 @@ def summarise(
         keyed[names].reindex(order).to_numpy(float).reshape(len(pictures), len(groups), len(names))
     )  # (P, G, M)
     correct = _correct(table)
+    units = _photographs(table, pictures)
+    hit = np.array([picture in (correct or ()) for picture in pictures])
 
-    everywhere = _means(values, resamples, seed)
-    paired = _means(values - values[:, [base]], resamples, seed)
-    hits = None if correct is None else _means(values[[p in correct for p in pictures]], resamples, seed)
-    if set(_ADCC_PARTS) <= set(names):
-        columns = [*columns, ADCC_OF_MEANS]
-        parts = [names.index(name) for name in _ADCC_PARTS]
+    everywhere = _means(values, units, resamples, seed)
+    paired = _means(values - values[:, [base]], units, resamples, seed)
+    hits = None if correct is None else _means(values[hit], units[hit], resamples, seed)
+    swaps = _Swaps(units, resamples, seed)
+    against_p = swaps.p(values, np.broadcast_to(values[:, [base]], values.shape))
+    best = _best(columns, everywhere, groups)
+    best_p = swaps.p(values, np.take_along_axis(values, best[None], 1))
+    for column, parts in _adcc_of_means(columns):
+        columns = [*columns, column]
         everywhere = _with_adcc(everywhere, parts)
         paired = _with_difference(paired, everywhere, base)
         hits = None if hits is None else _with_adcc(hits, parts)
+        best = _best(columns, everywhere, groups)
+        three = values[..., parts]
+        against_p = _append(against_p, swaps.p_of_adcc(three, np.broadcast_to(three[:, [base]], three.shape)))
+        best_p = _append(best_p, swaps.p_of_adcc(three, three[:, best[:, -1]]))
 
     scored: list[dict[str, Score]] = [{} for _ in groups]
     for m, column in enumerate(columns):
         scores = values[..., m] if m < len(names) else None
-        against = _against(column, scores, paired, m, base)
-        ranks, p_best = _ranking(column, scores, everywhere, m, groups)
+        against = _against(column, scores, paired, against_p[:, m], m, base, groups)
+        ranks, p_best = _ranking(column, everywhere, best[:, m], best_p[:, m], m, groups)
         for g in range(len(groups)):
             scored[g][column.name] = Score(
                 _estimate(everywhere, g, m),
@@ -237,6 +243,7 @@ def summarise(
         tuple(columns),
         baseline,
         len(pictures),
+        len(set(units.tolist())),
         None if correct is None else len(correct),
         resamples,
         seed,
@@ -283,9 +290,100 @@ def _correct(table: pd.DataFrame) -> set[str] | None:
     return set(table.loc[known.fillna(False), "picture"]) if known.notna().any() else None
 
 
-def _means(values: np.ndarray, resamples: int, seed: int) -> _Means:
-    """Means of scores (P, G, M) over pictures, and over the pictures of each resample."""
+def _photographs(table: pd.DataFrame, pictures: Sequence[str]) -> np.ndarray:
+    """(P,), the number of the photograph that each picture is of, in the order of the first of each."""
+    if "digest" not in table:
+        return np.arange(len(pictures))
+    digests = table.groupby("picture")["digest"].first().loc[list(pictures)]
+    return pd.factorize(digests)[0]
+
+
+def _adcc_of_means(columns: Sequence[Column]) -> Iterator[tuple[Column, list[int]]]:
+    """ADCC of the means as a column, and the columns of its parts, for each fill with which these are measured."""
+    places = {column.name: place for place, column in enumerate(columns)}
+    for column in columns:
+        name, *options = column.name.split(":")
+        parts = [":".join([part, *options]) for part in ("coherency", "average-drop")]
+        if name == "coherency" and {*parts, "complexity"} <= places.keys():
+            mean = Column(
+                ":".join(["adcc-of-means", *options]),
+                column.symbol.replace("Coh", "ADCC of means"),
+                "ADCC of the means",
+                "higher",
+                "3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - average drop)) of the means; "
+                + column.definition,
+            )
+            yield mean, [places[parts[0]], places["complexity"], places[parts[1]]]
+
+
+class _Swaps:
+    """Random swaps of two methods' scores, alike for all pictures of a photograph.
+
+    Args:
+        units: (P,), the photograph of each picture.
+    """
+
+    def __init__(self, units: np.ndarray, resamples: int, seed: int) -> None:
+        self._units, self._resamples, self._seed = units, resamples, seed
+        self._count = len(set(units.tolist()))
+
+    def p(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """(G, M), how often the mean difference of scores (P, G, M) is as large; NaN where no picture has both."""
+        differences = one - other
+        differences[abs(differences) <= TIE] = 0
+        sums = self._by_unit(differences)
+        found = self._share(lambda signs: signs @ sums).reshape(one.shape[1:])
+        return np.where(np.isnan(differences).all(0), np.nan, found)
+
+    def p_of_adcc(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """(G,), the same of the difference of ADCC of the means of three parts (P, G, 3)."""
+        usable = ~np.isnan(one + other).any(-1, keepdims=True)
+        pictures = np.maximum(usable.sum(0), 1)
+        middle = np.where(usable, one + other, 0).sum(0) / 2 / pictures
+        halves = self._by_unit(np.where(usable, one - other, 0) / 2 / pictures)
+
+        def difference(signs: np.ndarray) -> np.ndarray:
+            half = (signs @ halves).reshape(-1, *middle.shape)
+            first, second = (
+                _adcc(*np.moveaxis(np.clip(middle + way * half, 0, 1), -1, 0)) for way in (1, -1)
+            )
+            return np.where(abs(first - second) <= TIE, 0, first - second)
+
+        return np.where(usable.any((0, -1)), self._share(difference), np.nan)
+
+    def _by_unit(self, values: np.ndarray) -> np.ndarray:
+        """(U, ...) flattened: sums (P, ...) over the pictures of each photograph, NaN as 0."""
+        sums = np.zeros((self._count, int(np.prod(values.shape[1:]))))
+        np.add.at(sums, self._units, np.nan_to_num(values).reshape(len(values), -1))
+        return sums
+
+    def _share(self, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Of all swaps, how many give a statistic (K,) at least as large as no swap does."""
+        observed = abs(statistic(np.ones((1, self._count))))
+        hits, swaps = np.zeros(observed.shape[1:]), 0
+        for signs in self._signs():
+            hits += (abs(statistic(signs)) >= observed * (1 - 1e-9) - 1e-15).sum(0)
+            swaps += len(signs)
+        return hits / swaps
+
+    def _signs(self) -> Iterator[np.ndarray]:
+        """Blocks (B, U) of -1 where the two are swapped, else 1; the first of all is no swap."""
+        if 2**self._count <= self._resamples:
+            numbers = np.arange(2**self._count)[:, None]
+            yield 1.0 - 2 * (numbers >> np.arange(self._count) & 1)
+            return
+        yield np.ones((1, self._count))
+        generator = np.random.default_rng(self._seed)
+        for start in range(0, self._resamples, _BLOCK):
+            block = (min(_BLOCK, self._resamples - start), self._count)
+            yield 1.0 - 2 * generator.integers(2, size=block)
+
+
+def _means(values: np.ndarray, units: np.ndarray, resamples: int, seed: int) -> _Means:
+    """Means of scores (P, G, M) over pictures, and over the pictures of each resample of their photographs (P,)."""
     pictures, *shape = values.shape
+    _, units = np.unique(units, return_inverse=True)
+    photographs = int(units.max(initial=-1)) + 1
     present = ~np.isnan(values)
     filled = np.where(present, values, 0).reshape(pictures, np.prod(shape))
     counted = present.reshape(pictures, np.prod(shape)).astype(float)
@@ -294,7 +392,9 @@ def _means(values: np.ndarray, resamples: int, seed: int) -> _Means:
     with np.errstate(invalid="ignore", divide="ignore"):
         for start in range(0, resamples, _BLOCK):
             drawn = [
-                np.bincount(generator.integers(max(1, pictures), size=pictures), minlength=pictures)
+                np.bincount(generator.integers(max(1, photographs), size=photographs), minlength=photographs)[
+                    units
+                ]
                 for _ in range(min(_BLOCK, resamples - start))
             ]
             weights = np.array(drawn, float)
@@ -356,29 +456,48 @@ def _interval(means: _Means, g: int, m: int) -> tuple[float | None, float | None
 
 
 def _against(
-    column: Column, scores: np.ndarray | None, paired: _Means, m: int, base: int
+    column: Column,
+    scores: np.ndarray | None,
+    paired: _Means,
+    p: np.ndarray,
+    m: int,
+    base: int,
+    groups: Sequence[tuple[str, str]],
 ) -> list[Comparison | None]:
-    """Each method against the baseline by one metric, with scores (P, G) where pictures have any."""
-    others = [g for g in range(len(paired.n)) if g != base]
-    if scores is None:
-        p = {g: _wald(paired.mean[g, m], paired.resampled[:, g, m]) for g in others}
-    else:
-        p = {g: _wilcoxon(scores[:, g] - scores[:, base]) for g in others}
-    p = _corrected(p)
+    """Each method against the baseline by one metric, with scores (P, G) where pictures have any, and p (G,)."""
+    corrected = _corrected({g: value for g, value in enumerate(p) if g != base}, groups)
     compared: list[Comparison | None] = [None] * len(paired.n)
-    for g in others:
+    for g, value in corrected.items():
         counts: tuple[int | None, int | None, int | None] = (None, None, None)
         if scores is not None and column.better is not None:
             gain = (scores[:, g] - scores[:, base]) * (1 if column.better == "higher" else -1)
             counts = (int((gain > TIE).sum()), int((abs(gain) <= TIE).sum()), int((gain < -TIE).sum()))
         compared[g] = Comparison(
-            int(paired.n[g, m]), _number(paired.mean[g, m]), *_interval(paired, g, m), _number(p[g]), *counts
+            int(paired.n[g, m]), _number(paired.mean[g, m]), *_interval(paired, g, m), _number(value), *counts
         )
     return compared
 
 
+def _best(columns: Sequence[Column], means: _Means, groups: Sequence[tuple[str, str]]) -> np.ndarray:
+    """(G, M), the best method of the variant of each; each itself where there is none."""
+    best = np.repeat(np.arange(len(groups))[:, None], len(columns), 1)
+    for m, column in enumerate(columns):
+        goodness = means.mean[:, m] * (1 if column.better == "higher" else -1)
+        for variant in VARIANTS:
+            of = [g for g, group in enumerate(groups) if group[1] == variant]
+            rivals = [g for g in of if column.better is not None and not np.isnan(goodness[g])]
+            if rivals:
+                best[of, m] = max(rivals, key=lambda g: goodness[g])
+    return best
+
+
 def _ranking(
-    column: Column, scores: np.ndarray | None, means: _Means, m: int, groups: Sequence[tuple[str, str]]
+    column: Column,
+    means: _Means,
+    best: np.ndarray,
+    p: np.ndarray,
+    m: int,
+    groups: Sequence[tuple[str, str]],
 ) -> tuple[list[int | None], list[float | None]]:
     """Rank and p against the best of each method, among the methods of its variant."""
     ranks: list[int | None] = [None] * len(groups)
@@ -386,50 +505,22 @@ def _ranking(
     if column.better is None:
         return ranks, p_best
     goodness = means.mean[:, m] * (1 if column.better == "higher" else -1)
-    for variant in VARIANTS:
-        rivals = [g for g, group in enumerate(groups) if group[1] == variant and not np.isnan(goodness[g])]
-        if not rivals:
-            continue
-        best = max(rivals, key=lambda g: goodness[g])
-        p = {}
-        for g in rivals:
-            ranks[g] = 1 + int((goodness[rivals] > goodness[g] + TIE).sum())
-            if g != best:
-                p[g] = (
-                    _wald(
-                        means.mean[g, m] - means.mean[best, m],
-                        means.resampled[:, g, m] - means.resampled[:, best, m],
-                    )
-                    if scores is None
-                    else _wilcoxon(scores[:, g] - scores[:, best])
-                )
-        for g, value in _corrected(p).items():
-            p_best[g] = _number(value)
+    ranked = [g for g in range(len(groups)) if not np.isnan(goodness[g])]
+    for g in ranked:
+        rivals = [other for other in ranked if groups[other][1] == groups[g][1]]
+        ranks[g] = 1 + int((goodness[rivals] > goodness[g] + TIE).sum())
+    for g, value in _corrected({g: p[g] for g in ranked if g != best[g]}, groups).items():
+        p_best[g] = _number(value)
     return ranks, p_best
 
 
-def _wilcoxon(differences: np.ndarray) -> float:
-    """Two-sided p of paired differences (P,); NaN where no pair remains."""
-    differences = differences[~np.isnan(differences)]
-    differences = np.where(abs(differences) <= TIE, 0, differences)
-    if not differences.any():
-        return 1.0 if len(differences) else np.nan
-    return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
-
-
-def _wald(difference: float, resampled: np.ndarray) -> float:
-    """Two-sided p of a difference against the deviation of its resamples (R,); NaN where it is undefined."""
-    if abs(difference) <= TIE:
-        return 1.0
-    error = np.nanstd(resampled) if not np.isnan(resampled).all() else np.nan
-    with np.errstate(divide="ignore"):
-        return float(2 * stats.norm.sf(abs(difference) / error))
-
-
-def _corrected(p: dict[int, float]) -> dict[int, float]:
-    """Holm's correction over the tests that could be made."""
-    made = [g for g in p if not np.isnan(p[g])]
-    return {**p, **dict(zip(made, holm(np.array([p[g] for g in made])).tolist(), strict=True))}
+def _corrected(p: Mapping[int, float], groups: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """Holm's correction over the tests of each variant that could be made."""
+    found = dict(p)
+    for variant in VARIANTS:
+        made = [g for g in p if groups[g][1] == variant and not np.isnan(p[g])]
+        found |= zip(made, holm(np.array([p[g] for g in made])).tolist(), strict=True)
+    return found
 
 
 def _number(value: float) -> float | None:

@@ -105,7 +105,7 @@ class ADCC(Metric):
 
     def value(self, shown: Examined, scores: Tensor) -> float:
         """3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - average drop)), of each picture; beside the mean over
-        a data set stands the same formula of the mean parts"""
+        a data set stands the same formula of the mean parts, where these are measured too with the same fill"""
         return adcc(
             coherency(shown.saliency, shown.again(self.fill)),
             float(shown.saliency.double().mean()),

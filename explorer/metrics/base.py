@@ -70,8 +70,10 @@ class Metric(Declared):
         return stated(cls.value)
 
     def describe(self) -> str:
-        """With which options it measures, in words."""
-        return ", ".join(f"{item.metadata['label']}: {getattr(self, item.name)}" for item in fields(self))
+        """With which options it measures, and what a masked pixel becomes where none of them says that, in words."""
+        options = [f"{item.metadata['label']}: {getattr(self, item.name)}" for item in fields(self)]
+        fixed = self.removed and not any(f"`{item.name}`" in self.removed for item in fields(self))
+        return ", ".join([*options, *([f"fill: {self.removed}"] if fixed else [])])
 
 
 def area(scores: Tensor) -> float:

@@ -47,7 +47,7 @@ class Examined:
     Args:
         canvas: the picture, shared by all maps of it; its probe is in float32.
         target: index of the explained class.
-        saliency: (H, W) in [0, 1].
+        saliency: (H, W) in [0, 1]; one that is not finite is taken as blank.
         explain: makes the same map, (H, W), of another probe: another picture, or another network.
         official: its calibration is that of Libra-CAM's released code; see ``explorer.calibration.calibrate``.
         objects: where the target is, where that is known.
@@ -65,7 +65,9 @@ class Examined:
     ) -> None:
         self.canvas = canvas
         self.target = target
-        self.saliency = saliency.to(canvas.image)
+        self.saliency = (
+            saliency.to(canvas.image) if saliency.isfinite().all() else torch.zeros_like(canvas.image[0])
+        )
         self.explain = explain
         self.objects = objects
         self.official = official

@@ -3,6 +3,7 @@
 p is the probability on the picture, o on x * S, d on x * (1 - S).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,8 @@ class _Masked(Metric):
         return (Kept(_CUT[self.mask], self.fill),)
 
     def value(self, shown: Examined, scores: Tensor) -> float:
-        return self.compared(shown.probability, float(scores[0]))
+        masked = float(scores[0])
+        return self.compared(shown.probability, masked) if math.isfinite(masked) else math.nan
 
     def compared(self, p: float, o: float) -> float:
         """The metric from the probability on the picture and on the masked one."""
@@ -95,7 +97,7 @@ class _Masked(Metric):
 
 def average_drop(p: float, o: float) -> float:
     """relu(p - o) / p"""
-    return max(0.0, p - o) / p if p > 0 else 0.0
+    return max(p - o, 0.0) / p if p > 0 else 0.0
 
 
 @register
@@ -145,7 +147,7 @@ class AverageGain(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """relu(o - p) / (1 - p); 0 where p is 1"""
-        return max(0.0, o - p) / (1 - p) if p < 1 else 0.0
+        return max(o - p, 0.0) / (1 - p) if p < 1 else 0.0
 
 
 @register
@@ -162,7 +164,7 @@ class ProbabilityIncrease(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """relu(o - p)"""
-        return max(0.0, o - p)
+        return max(o - p, 0.0)
 
 
 @register
@@ -179,7 +181,7 @@ class ProbabilityDrop(_Masked):
 
     def compared(self, p: float, o: float) -> float:
         """relu(p - o)"""
-        return max(0.0, p - o)
+        return max(p - o, 0.0)
 
 
 @register

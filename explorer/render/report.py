@@ -57,7 +57,8 @@ def report(
             figure = ridgeline(table, summary, column, methods)
             spreads[column.name] = {**figure, "label": f"Histograms of {column.title} for each method"}
     dots = {f"dots-{column.name}": dot_plot(summary, column, methods) for column in summary.columns}
-    compared = f"{len(methods)} methods, {summary.pictures} pictures, {len(summary.columns)} metrics"
+    things = ((len(methods), "method"), (summary.photographs, "picture"), (len(summary.columns), "metric"))
+    compared = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in things)
     sections = [
         ("Best by each metric", _metrics(summary, rows, methods)),
         ("Scores", _scores(summary, rows, methods)),
@@ -107,8 +108,9 @@ def _metrics(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mappi
         )
     return (
         "<p>The best mean of each metric in percent, with half the width of its 95% interval, and the methods "
-        "that do not differ from it significantly. Calibration chooses each map's cut by the very probability that "
-        "most metrics measure: compare plain maps with plain ones, and calibrated with calibrated ones.</p>"
+        "that do not differ from it significantly. Calibration chooses each map's cut by the very probability, with "
+        "the rest on the mean colour, that most metrics measure: compare plain maps with plain ones, and calibrated "
+        "with calibrated ones.</p>"
         f'<div class="wide" tabindex="0" role="region" aria-label="Metrics"><table class="metrics">'
         "<caption>Metrics and their best methods</caption><thead><tr>"
         f'<th scope="col">Metric</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
@@ -120,11 +122,12 @@ def _winner(column: Column, rows: Sequence[Row], methods: Mapping[str, str]) -> 
     if not best:
         return _NONE
     level = [methods[row.method] for row in rows if row.scores[column.name].level]
-    worse = [row for row in rows if (row.scores[column.name].rank or 0) > 1]
+    worse = [row.scores[column.name].p_best for row in rows if (row.scores[column.name].rank or 0) > 1]
     names = ", ".join(methods[row.method] for row in best)
     text = f"<b>{_text(names)}</b> {_mean(best[0].scores[column.name])}"
     if not level:
-        return text + ('<small class="note">significantly better than all others</small>' if worse else "")
+        certain = worse and None not in worse
+        return text + ('<small class="note">significantly better than all others</small>' if certain else "")
     others = ", ".join(level[:_NAMED]) + (f" and {len(level) - _NAMED} more" if len(level) > _NAMED else "")
     return f'{text}<small class="note">not significantly different: {_text(others)}</small>'
 
@@ -230,9 +233,9 @@ def _differences(
     return (
         "<p>Mean differences on the same pictures in percentage points, and below them p. "
         '<span class="better">▲</span> is significantly better and <span class="worse">▼</span> significantly worse '
-        f"(p below {LEVEL}). p is that of a two-sided Wilcoxon signed-rank test with zeros ranked (Pratt), "
-        "corrected for the number of methods (Holm); for ADCC of the means it is that of the difference over its "
-        f"bootstrap standard error. Intervals are percentiles of {summary.resamples} bootstrap resamples of the "
+        f"(p below {LEVEL}). p is that of a two-sided paired permutation test of this difference, corrected for the "
+        "number of methods in the table (Holm). Intervals are percentiles of "
+        f"{summary.resamples} bootstrap resamples of the "
         f"pictures (seed {summary.seed}), the same for every method and metric.</p>" + "".join(tables)
     )
 
