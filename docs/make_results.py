@@ -10,6 +10,7 @@ stopped goes on. A C++ compiler is needed.
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
 
@@ -18,11 +19,12 @@ import pandas as pd
 
 from explorer.cli import main
 from explorer.declaration import parse
-from explorer.evaluation import Column, Summary, as_markdown, read_csv, summarise
+from explorer.evaluation import Summary, as_markdown, read_csv, summarise
 from explorer.library import RULES, installed
 from explorer.methods import find as find_method
 from explorer.metrics import METRICS
 from explorer.metrics import find as find_metric
+from explorer.render.results import column_of
 
 BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
 TABLES = Path(__file__).parent / "results"
@@ -79,10 +81,12 @@ MEASURED = (
     *("calibration-auc", "energy-pointing-game", "pointing-game", "box-iou", "best-iou"),
     *("average-drop:fill=black", "average-gain:fill=black"),
 )
-_COLUMNS = [
-    Column(str(metric), metric.symbol + metric.qualifier, metric.title, metric.better, metric.describe())
-    for metric in (parse(name, find_metric) for name in MEASURED)
-]
+STEPPED = (
+    *("grad-cam", "grad-cam++", "score-cam:channels=256", "xgrad-cam", "layer-cam", "ablation-cam"),
+    *("lift-cam", "opti-cam:iterations=20", "libra-cam", "fake-cam", "random", "centre-gaussian"),
+)
+STEPS = ("insertion", "deletion")
+"""Measured apart, of fewer methods: near a hundred passes for each map."""
 PARTS, PART = 3, 100
 """The photographs are measured a part after the other, of so many each."""
 _SIZED = [str(parse(f"libra-cam:size={size}", find_method)) for size in (1, 5, 10, 30, 100, 300)]
@@ -112,6 +116,32 @@ PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
             "layer-cam": (48.9, 3.1, 13.5),
             "hires-cam": (15.8, 13.2, 37.8),
             "opti-cam": (1.3, 71.2, 92.7),
+        },
+    ),
+    "Opti-CAM, table 3, ResNet-50": (
+        STEPS,
+        {
+            "fake-cam": (50.7, 28.1),
+            "grad-cam": (66.3, 14.7),
+            "grad-cam++": (66.0, 14.7),
+            "score-cam": (65.7, 16.3),
+            "xgrad-cam": (66.3, 14.7),
+            "layer-cam": (67.0, 14.2),
+            "ablation-cam": (65.9, 14.6),
+            "opti-cam": (62.0, 19.7),
+        },
+    ),
+    "Opti-CAM, table 3, VGG-16": (
+        STEPS,
+        {
+            "fake-cam": (46.1, 26.9),
+            "grad-cam": (64.1, 11.6),
+            "grad-cam++": (62.9, 12.2),
+            "score-cam": (62.5, 12.1),
+            "xgrad-cam": (64.1, 11.7),
+            "layer-cam": (58.3, 6.4),
+            "ablation-cam": (63.8, 11.4),
+            "opti-cam": (59.2, 11.0),
         },
     ),
     "Opti-CAM, table 4, ResNet-50": (
@@ -175,6 +205,10 @@ it on plain maps. Its maps are larger; its ADCC is below that of random on Squee
 EfficientNet-Lite0. Farthest is the opposite: the smallest plain maps, and the highest AD. Else random, the default,
 which asks for nothing to be known. Stratified is random here, since each reference is of a class of its own.
 """
+_ORDERS = """\
+The first number counts pairs in the published order over all published tables, the last those that are surely reversed;
+the other pairs are not told apart here.
+"""
 
 
 def measure(data: Path, results: Path) -> None:
@@ -191,10 +225,13 @@ def measure(data: Path, results: Path) -> None:
             _evaluate(parts[0], results, f"{backbone}-{rule}", backbone, rows, "fake-cam", "--rule", rule)
     for number, backbone in product(range(PARTS), BACKBONES):
         defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
-        _evaluate(parts[number], results, f"{backbone}-{number}", backbone, defined, "grad-cam")
+        _evaluate(parts[number], results, _part_name(backbone, "", number), backbone, defined, "grad-cam")
     for backbone, method, number in product(BACKBONES, COSTLY, range(PARTS)):
-        name = _apart(backbone, method, number)
+        name = _part_name(backbone, method.split(":")[0], number)
         _evaluate(parts[number], results, name, backbone, ["grad-cam", method], "grad-cam")
+    for number, backbone in product(range(PARTS), BACKBONES):
+        name = _part_name(backbone, "steps", number)
+        _evaluate(parts[number], results, name, backbone, STEPPED, "grad-cam", metrics=STEPS)
 
 
 def write() -> None:
@@ -220,13 +257,14 @@ def _evaluate(
     methods: Sequence[str],
     baseline: str,
     *more: str,
+    metrics: Sequence[str] = MEASURED,
 ) -> None:
     """Measures unless the table is there already, keeps its table, and writes the document anew."""
     kept = _kept(name)
     if kept.exists():
         return
     tables = ["--labels", str(photographs / "labels.csv"), "--boxes", str(photographs / "boxes.csv")]
-    chosen = ["--methods", ",".join(methods), "--metrics", ",".join(MEASURED), "--library", LIBRARY]
+    chosen = ["--methods", ",".join(methods), "--metrics", ",".join(metrics), "--library", LIBRARY]
     command = ["evaluate", "--images", str(photographs), *tables, "--backbone", backbone, *chosen, *more]
     out = results / name
     assert not main([*command, "--compile", "--baseline", baseline, "--workers", "0", "--out", str(out)])
@@ -292,16 +330,28 @@ def _studied(table: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
 
 
 def _document() -> Iterator[str]:
-    scored = {backbone: table for backbone in BACKBONES if (table := _scored(backbone)) is not None}
-    for backbone, table in scored.items():
-        yield f"## Every method: {backbone}\n"
-        yield (
-            f"{table['picture'].nunique()} photographs. Costly methods have the budgets that stand beside their names."
-            "\n"
-        )
-        yield _markdown(_summary(table, "grad-cam"), (*METHODS, *COSTLY))
-    if not scored:
-        return
+    tables: dict[str, list[pd.DataFrame]] = {backbone: [] for backbone in BACKBONES}
+    for backbone in BACKBONES:
+        if (table := _scored(backbone)) is not None:
+            tables[backbone].append(table)
+            yield f"## Every method: {backbone}\n"
+            yield f"{_photographs(table)} Costly methods have the budgets that stand beside their names.\n"
+            yield _markdown(_summary(table, "grad-cam"), (*METHODS, *COSTLY))
+    for backbone in BACKBONES:
+        if (table := _joined(backbone, "steps")) is not None:
+            tables[backbone].append(table)
+            yield f"## Insertion and deletion: {backbone}\n"
+            yield f"{_photographs(table)} 1792 pixels a step, into the blurred picture, to the mean colour.\n"
+            yield _markdown(_summary(table, "grad-cam"), STEPPED)
+    if any(tables.values()):
+        yield from _orders(tables)
+
+
+def _photographs(table: pd.DataFrame) -> str:
+    return f"{table['picture'].nunique()} photographs."
+
+
+def _orders(tables: dict[str, list[pd.DataFrame]]) -> Iterator[str]:
     yield "## Where the published orders hold\n"
     yield (
         "For each published table every pair of the methods that are in it and here: how many pairs stand in the same "
@@ -309,28 +359,71 @@ def _document() -> Iterator[str]:
         "reversed although the 95% interval of their paired difference excludes zero. Networks, pictures, layers and "
         "budgets differ from the published ones, so this is a comparison of orders, not of numbers.\n"
     )
+    compared = [
+        _compare(source, metric, backbone, {name: row[position] for name, row in rows.items()}, table)
+        for backbone, (source, (metrics, rows)) in product(BACKBONES, PUBLISHED.items())
+        for position, metric in enumerate(metrics)
+        for table in tables[backbone]
+        if metric in table
+    ]
+    yield f"| metric | {' | '.join(BACKBONES)} |\n|---|{'---:|' * len(BACKBONES)}"
+    for metric in dict.fromkeys(one.metric for one in compared):
+        yield f"| {_symbol(metric)} | {' | '.join(_total(compared, metric, one) for one in BACKBONES)} |"
+    yield f"\n{_ORDERS}"
     yield "| published | metric | here | pairs in order | reversed beyond chance |\n|---|---|---|---:|---|"
-    for (backbone, table), (source, (metrics, rows)) in product(scored.items(), PUBLISHED.items()):
-        names = set(table["method"].str.split(":").str[0])
-        for position, metric in enumerate(metrics):
-            published = {name: row[position] for name, row in rows.items() if name in names}
-            yield _compared(source, metric, backbone, published, table)
+    for one in compared:
+        yield (
+            f"| {one.source} | {_symbol(one.metric)} | {one.backbone} | {one.agreed} of {one.pairs} "
+            f"| {'; '.join(one.reversed) or 'none'} |"
+        )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One metric of one published table against one network here."""
+
+    source: str
+    metric: str
+    backbone: str
+    agreed: int
+    pairs: int
+    reversed: tuple[str, ...]
+
+
+def _total(compared: Sequence[_Compared], metric: str, backbone: str) -> str:
+    """Over all published tables."""
+    chosen = [one for one in compared if (one.metric, one.backbone) == (metric, backbone)]
+    agreed, pairs = sum(one.agreed for one in chosen), sum(one.pairs for one in chosen)
+    return f"{agreed} of {pairs}, {sum(len(one.reversed) for one in chosen)} reversed" if pairs else ""
+
+
+def _symbol(metric: str) -> str:
+    return METRICS[metric].symbol
 
 
 def _scored(backbone: str) -> pd.DataFrame | None:
     """What all evaluations of a network measured, a row for each picture, method and variant; of the costly methods
     those that were measured on all of the pictures."""
-    parts = [number for number in range(PARTS) if _kept(f"{backbone}-{number}").exists()]
-    tables = [_table(f"{backbone}-{number}") for number in parts]
+    found = _joined(backbone)
     for method in COSTLY:
-        names = [_apart(backbone, method, number) for number in parts]
-        if all(_kept(name).exists() for name in names):
-            tables += [table[table["method"] != "grad-cam"] for table in map(_table, names)]
+        more = _joined(backbone, method.split(":")[0])
+        if found is not None and more is not None and set(found["picture"]) == set(more["picture"]):
+            found = pd.concat([found, more[more["method"] != "grad-cam"]])
+    return found
+
+
+def _joined(backbone: str, kind: str = "") -> pd.DataFrame | None:
+    """The parts of an evaluation that are there."""
+    tables = [
+        _table(name)
+        for name in (_part_name(backbone, kind, number) for number in range(PARTS))
+        if _kept(name).exists()
+    ]
     return pd.concat(tables) if tables else None
 
 
-def _apart(backbone: str, method: str, number: int) -> str:
-    return f"{backbone}-{method.split(':')[0]}-{number}"
+def _part_name(backbone: str, kind: str, number: int) -> str:
+    return "-".join([backbone, *([kind] if kind else []), str(number)])
 
 
 def _kept(name: str) -> Path:
@@ -342,13 +435,15 @@ def _table(name: str) -> pd.DataFrame:
 
 
 def _summary(table: pd.DataFrame, baseline: str) -> Summary:
-    return summarise(table, _COLUMNS, (baseline, "plain"))
+    measured = [parse(name, find_metric) for name in (*MEASURED, *STEPS)]
+    columns = [column_of(metric) for metric in measured if str(metric) in table]
+    return summarise(table, columns, (baseline, "plain"))
 
 
 def _markdown(summary: Summary, names: Sequence[str]) -> str:
     there = {row.method for row in summary.rows}
     titles = {name: _title(name) for name in dict.fromkeys(names) if name in there}
-    return as_markdown(summary, titles, [column.name for column in _COLUMNS])
+    return as_markdown(summary, titles, [column.name for column in summary.columns])
 
 
 def _title(name: str) -> str:
@@ -358,38 +453,33 @@ def _title(name: str) -> str:
     return method.title + method.qualifier
 
 
-def _compared(
+def _compare(
     source: str, metric: str, backbone: str, published: dict[str, float], table: pd.DataFrame
-) -> str:
-    """One line of the table of orders."""
-    scores = {name: _scores(table, name, metric) for name in published}
+) -> _Compared:
+    there = set(table["method"].str.split(":").str[0])
+    scores = {name: _scores(table, name, metric) for name in published if name in there}
     draws = np.random.default_rng(0)
-    pictures = len(next(iter(scores.values())))
+    pictures = table["picture"].nunique()
     weights = draws.multinomial(pictures, np.full(pictures, 1 / pictures), _RESAMPLES) / pictures
-    agreed, total, reversed_pairs = 0, 0, []
-    for one, other in combinations(published, 2):
+    agreed, pairs, reversed_pairs = 0, 0, []
+    for one, other in combinations(scores, 2):
         if published[one] == published[other]:
             continue
-        total += 1
+        pairs += 1
         sign = 1 if published[one] > published[other] else -1
         differences = sign * (scores[one] - scores[other])
         agreed += bool(differences.mean() > 0)
         if np.quantile(weights @ differences, 0.975) < 0:
             first, second = (one, other) if sign < 0 else (other, one)
             reversed_pairs.append(f"{first} above {second}")
-    symbol = METRICS[metric].symbol
-    return (
-        f"| {source} | {symbol} | {backbone} | {agreed} of {total} | {'; '.join(reversed_pairs) or 'none'} |"
-    )
+    return _Compared(source, metric, backbone, agreed, pairs, tuple(reversed_pairs))
 
 
 def _scores(table: pd.DataFrame, name: str, metric: str) -> np.ndarray:
     """Of each picture, in the order of the pictures."""
     variant = "calibrated" if name == "libra-cam" else "plain"
     [method] = [
-        one
-        for one in dict.fromkeys((*METHODS, *COSTLY))
-        if one.split(":")[0] == name and one != "libra-cam:official"
+        one for one in (*METHODS, *COSTLY) if one.split(":")[0] == name and one != "libra-cam:official"
     ]
     rows = table[(table["method"] == method) & (table["variant"] == variant)]
     return rows.sort_values("picture")[metric].to_numpy()

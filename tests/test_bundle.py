@@ -147,6 +147,7 @@ def test_the_files_are_what_is_on_the_wall(files, manifest, wall):
     assert sum(row["recommended"] == "yes" for row in curves) <= 4
     values = list(csv.DictReader(io.StringIO(files["faithfulness.csv"].decode())))
     assert len(values) == 2 * 2 * 2
+    assert all(row["class"] and row["settings"].startswith("fill: mean") for row in values)
     assert "LIFT-CAM on chelsea" in files["README.md"].decode()
     for entry in manifest["explanations"]:
         assert ("figures" in entry) == (entry["method"]["name"] == "grad-cam")

@@ -61,6 +61,10 @@ def test_an_evaluation_to_its_report(visit):
     expect(page.get_by_role("button", name="Run")).to_be_enabled()
     page.get_by_text("Calibrated", exact=True).last.click()
     expect(page.get_by_role("region", name="Means of calibrated maps")).to_be_visible()
+    page.get_by_text("Show the report").click()
+    report = page.frame_locator("iframe[title='The report of this evaluation'], iframe").first
+    expect(report.get_by_role("heading", name="Best and worst pictures")).to_be_visible()
+    expect(report.locator("#spread .main-svg").first).to_be_visible()
     page.get_by_role("button", name="Download").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="report.html").click()

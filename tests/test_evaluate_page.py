@@ -17,11 +17,12 @@ from explorer.backbones import DEFAULT_BACKBONE
 from explorer.cli import main
 from explorer.compute import Engine, Request, State
 from explorer.dataset import DatasetError, archive
-from explorer.evaluation import Column, Configuration, Summary, as_table, evaluate, shelf, summarise
+from explorer.evaluation import Configuration, Summary, as_table, evaluate, shelf, summarise
 from explorer.evaluation.tables import percent
 from explorer.methods import METHODS
 from explorer.metrics import DEFAULT_METRICS, METRICS
 from explorer.render.manifest import manifest
+from explorer.render.results import column_of
 from explorer.ui.state import service
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -122,7 +123,7 @@ def test_the_strip_has_the_figures_of_the_engine(visit):
 def test_the_strip_of_the_calibrated_map_says_its_cut(visit):
     [(head, values, _)] = strips(visit(methods="grad-cam", figures="calibrated"))
     [expected] = figures("chelsea", ["grad-cam"])
-    assert head == f"In %, calibrated: {expected.calibration.cut}% removed"
+    assert head == f"In %, calibrated: {expected.calibration.cut}% removed, mean colour, soft mask"
     assert values == shown(expected.calibrated)
 
 
@@ -134,6 +135,7 @@ def test_figures_and_their_options_are_kept_in_the_link(visit):
     assert [values for _, values, _ in strips(app)] == [shown(expected.plain)]
     assert dict(app.query_params)["fill"] in ("black", ["black"])
     [strip] = blocks(app, "strip")
+    assert "In %, plain map, black, top half mask" in strip
     assert "Average drop (fill: black, mask: top half), lower is better: relu(p - o) / p" in html.unescape(
         strip
     )
@@ -209,10 +211,7 @@ def expected_summary(folder, entries, names):
         tuple(METRICS[name]() for name in DEFAULT_METRICS),
     )
     outcome = evaluate(engine, entries, configuration, folder, workers=0)
-    columns = [
-        Column(metric.name, metric.symbol, metric.title, metric.better, metric.describe())
-        for metric in configuration.metrics
-    ]
+    columns = [column_of(metric) for metric in configuration.metrics]
     return summarise(as_table(outcome.records), columns, ("grad-cam", "plain"))
 
 

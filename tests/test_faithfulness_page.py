@@ -18,9 +18,15 @@ from explorer.methods.controls import CentreGaussian
 from explorer.methods.gradient import GradCAM, GradCAMPlusPlus
 from explorer.metrics import Deletion, Inserted, Insertion, Objects, Randomisation, find
 from explorer.render.overlay import difference, seen
-from explorer.ui.faithfulness import _METRICS
 
 PAIR = "grad-cam,grad-cam++"
+_METRICS = tuple(
+    find(name)()
+    for name in (
+        *("average-gain", "average-drop", "average-drop-in-deletion", "adcc", "coherency", "complexity"),
+        *("deletion", "insertion"),
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +85,29 @@ def test_curves_and_table_are_those_of_the_engine(visit, engine):
     assert calibrated["ADCC ↑"].tolist() == pytest.approx(
         [100 * one.calibrated["adcc"] for one in found], abs=1e-3
     )
+
+
+def test_fill_mask_and_further_figures_of_the_sidebar_are_measured_and_named(visit, engine):
+    app = visit("grad-cam", fill="black", mask="top half", metrics="average-gain,increase-rate,ties")
+    metrics = [
+        find(name)(fill="black", mask="top half") for name in ("average-gain", "increase-rate", "ties")
+    ]
+    metrics.append(find("adcc")(fill="black"))
+    [found] = engine.figures(images.sample("chelsea"), [Request(method=GradCAM())], metrics)
+    table = app.dataframe[0].value
+    for label, metric in zip(
+        (
+            "Average gain (fill=black, mask=top half) ↑",
+            "Increase rate (fill=black, mask=top half) ↑",
+            "Ties (fill=black, mask=top half)",
+            "ADCC (fill=black) ↑",
+        ),
+        metrics,
+        strict=True,
+    ):
+        assert table[label]["Grad-CAM"] == pytest.approx(100 * found.plain[str(metric)], abs=1e-3)
+    assert any("Masked pictures: black, top half mask" in caption.value for caption in app.caption)
+    assert any("mean colour, soft mask" in caption.value for caption in visit("grad-cam").caption)
 
 
 def test_arrows_point_where_better_is(visit):
@@ -250,7 +279,9 @@ def test_sanity_check_runs_when_asked_for(visit, engine):
     settle(app.run())
     stages = engine.randomised(images.sample("chelsea"), Request(method=GradCAM()), Randomisation(stages=4))
     for stage in stages:
-        assert f"Random after {stage.layer}</b><br>correlation {stage.correlation:.2f}" in galleries(app)[1]
+        assert (
+            f"Random after {stage.layer}</b><br>rank correlation {stage.correlation:.2f}" in galleries(app)[1]
+        )
     assert len(pictures(app, 1)) == 5
     assert link(app)["sanity"] == "grad-cam"
     assert galleries(visit("grad-cam", sanity="grad-cam")) == galleries(app)

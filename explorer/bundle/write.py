@@ -91,7 +91,10 @@ def _files(wall: Wall, figure: dict[str, bytes], progress: Progress) -> Iterator
     methods = [hung.explanation.request.method for hung in shown]
     metrics = wall.metrics if any(hung.figures for hung in shown) else ()
     if metrics:
-        yield "faithfulness.csv", _table((*_ABOUT, "maps", "metric", "value"), _figures(wall))
+        yield (
+            "faithfulness.csv",
+            _table((*_ABOUT, "class", "maps", "metric", "settings", "value"), _figures(wall)),
+        )
     yield "references.bib", bibtex(one.paper for one in (*methods, *metrics)).encode()
     yield "README.md", readme(wall).encode("utf-8", "replace")
 
@@ -105,11 +108,13 @@ def _curves(wall: Wall) -> Iterator[tuple[object, ...]]:
 
 
 def _figures(wall: Wall) -> Iterator[tuple[object, ...]]:
+    settings = {str(metric): metric.describe() for metric in wall.metrics}
     for name, row, hung in wall.named():
         if hung.figures is not None:
+            about = (*_about(name, row, hung), hung.explanation.label)
             for variant, values in (("plain", hung.figures.plain), ("calibrated", hung.figures.calibrated)):
                 for metric, value in values.items():
-                    yield (*_about(name, row, hung), variant, metric, value)
+                    yield (*about, variant, metric, settings.get(metric, ""), value)
 
 
 def _about(name: str, row: Line, hung: Hung) -> tuple[str, ...]:

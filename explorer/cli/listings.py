@@ -100,6 +100,9 @@ def _metrics(arguments: argparse.Namespace) -> None:
                 "range": [metric.low, metric.high],
                 "good": metric.good,
                 "bad": metric.bad,
+                "definition": metric.definition(),
+                "removed": metric.removed,
+                "quirk": metric.quirk,
                 "paper": asdict(metric.paper),
                 "cost": metric.cost,
                 "options": options_of(metric),
@@ -112,6 +115,9 @@ def _metrics(arguments: argparse.Namespace) -> None:
         better = f"{metric.better} is better" if metric.better else "neither way is better"
         print(f"{metric.name:28} {metric.title} ({metric.symbol}), {better}")
         print(f"{'':28} {metric.good} {metric.bad}")
+        print(f"{'':28} {metric.definition()}.")
+        if metric.removed:
+            print(f"{'':28} What is masked becomes {metric.removed}.")
         print(
             f"{'':28} Costs {metric.cost}. {metric.paper.authors}, {metric.paper.venue} {metric.paper.year}"
         )

@@ -56,7 +56,7 @@ def fill_option() -> Any:
     return option(
         "mean",
         "What masked pixels become: the mean colour (zero in normalised space, as most released codes do) or black "
-        "(zero in pixel space, as Opti-CAM's).",
+        "(zero in pixel space, as Opti-CAM's). Calibration cuts maps on the mean colour whatever is chosen.",
         label="fill",
         source="Opti-CAM, Score-CAM",
         choices=("mean", "black"),

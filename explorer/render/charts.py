@@ -1,5 +1,6 @@
 """Plotly figures as plain dictionaries: they are quick to make and quick to send."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from explorer.render.colour import DIVERGING
 
 # Okabe and Ito's palette, told apart by colour-blind readers, in an order readable on light and dark.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C", "#B8A800")
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = ("square", "diamond", "x", "triangle-up")
 GREY = "#8C8C8C"
 AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
 _CLEAR = "rgba(0,0,0,0)"
@@ -167,7 +169,7 @@ def steps_chart(curves: Sequence[Series], changed: Sequence[float], step: int, v
                 "range": [-2, 102],
             },
             "yaxis": {**AXIS, "title": {"text": "Probability of the class (%)"}, "rangemode": "tozero"},
-            "height": 380,
+            "height": _height(curves),
             "showlegend": True,
             "hovermode": "closest",
         },
@@ -221,10 +223,10 @@ def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, 
             "x": list(axes),
             "y": [100 * value for value in profile.values],
             "line": line,
-            "marker": {"size": 9, "color": line["color"]},
+            "marker": {"size": 9, "color": line["color"], "symbol": symbol},
             "hovertemplate": f"%{{x}}: %{{y:.1f}}%<extra>{profile.name}</extra>",
         }
-        for profile, line in zip(profiles, _lines(profiles), strict=True)
+        for profile, line, symbol in zip(profiles, _lines(profiles), _symbols(profiles), strict=True)
     ]
     return {
         "data": traces,
@@ -232,11 +234,22 @@ def profile_chart(profiles: Sequence[Series], axes: Sequence[str]) -> dict[str, 
             **LAYOUT,
             "xaxis": {**AXIS, "range": [-0.25, len(axes) - 0.75]},
             "yaxis": {**AXIS, "title": {"text": "Figure (%)"}, "range": [-3, 103]},
-            "height": 380,
+            "height": _height(profiles),
             "showlegend": True,
             "hovermode": "closest",
         },
     }
+
+
+def _height(series: Sequence[Series]) -> int:
+    """Room for the chart and for its legend, two names in a row."""
+    return 340 + 21 * -(-len(series) // 2)
+
+
+def _symbols(series: Sequence[Series]) -> list[str]:
+    """Circles for methods, another mark for each control."""
+    marks = itertools.cycle(_SYMBOLS)
+    return [next(marks) if one.control else "circle" for one in series]
 
 
 def _lines(series: Sequence[Series]) -> list[dict[str, Any]]:
@@ -275,7 +288,11 @@ def agreement_chart(names: Sequence[str], values: NDArray[np.float64], *, signed
                 "texttemplate": "%{z:.2f}",
                 "textfont": {"color": "#111"},
                 "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>",
-                "colorbar": {"thickness": 10, "outlinewidth": 0},
+                "colorbar": {
+                    "thickness": 10,
+                    "outlinewidth": 0,
+                    "title": {"text": "rank correlation" if signed else "IoU", "side": "right"},
+                },
             }
         ],
         "layout": {

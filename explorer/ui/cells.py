@@ -226,7 +226,7 @@ def calibration_block(rows: Sequence[Row], look: Look) -> None:
             up="Gain" if gain == "gain" else "Probability of the class",
         ),
         key=f"curves {picture.digest}",
-        config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+        config={"displayModeBar": False},
         alt=f"Calibration curves of {', '.join(title for title, _ in curves)}",
     )
     st.caption(

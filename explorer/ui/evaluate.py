@@ -31,7 +31,7 @@ from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
-from explorer.ui.view import bound, one_of, selected, turn, view
+from explorer.ui.view import bound, one_of, selected, toggled, turn, view
 
 _NONE = "none"
 _FILES = {
@@ -40,6 +40,7 @@ _FILES = {
     "pictures.parquet": ("application/vnd.apache.parquet", "The same for pandas and its kin."),
     "summary.json": ("application/json", "Means, intervals, tests, and what everything was made of."),
 }
+_REPORT = 900  # pixels
 _STYLE = """
 <style>
 .cam-table { overflow-x: auto; }
@@ -47,7 +48,8 @@ _STYLE = """
 .cam-table :is(th, td) { padding: .3rem .6rem; border: 0; border-bottom: 1px solid rgba(128,128,128,.35);
   text-align: right; white-space: nowrap; }
 .cam-table th { font-weight: 600; }
-.cam-table tr > :first-child { text-align: left; padding-left: 0; font-weight: 400; }
+.cam-table tr > :first-child { text-align: left; padding-left: 0; font-weight: 400; position: sticky; left: 0;
+  background: light-dark(#fff, #12171e); }
 .cam-table td span { display: inline-block; padding: 0 .3rem; border: 1px solid transparent; border-radius: .4rem; }
 .cam-table td.best span { border-color: currentColor; font-weight: 700; }
 .cam-table td.level span { text-decoration: underline; text-underline-offset: 3px; }
@@ -75,6 +77,8 @@ def show(choice: Choice) -> None:
     source, pixels = (board.watch(job).result or (None, 0)) if job is not None else (None, 0)
     configuration, baseline = _configuration(choice, source, columns[1:])
     report(board, choice, pictures=view().values.get("data") == PAGE)
+    if not configuration.metrics:
+        st.info('No figure is chosen: choose some under "Figures" in the sidebar, or all here.')
     ready = source is not None and bool(layers.result and configuration.methods and configuration.metrics)
     if source is not None and layers.result and ready:
         _cost(source, configuration, layers.result, pixels)
@@ -151,13 +155,9 @@ def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer],
         f"**{_counted(pictures, 'picture')} x {_counted(methods, 'method')}, about {needed:,.0f} forward passes** of "
         f"{plain(configuration.backbone)} at layer {plain(layer.name)}"
     )
-    st.caption(
-        plain(
-            f"{', '.join(method.title for method in configuration.methods)}; "
-            f"{', '.join(metric.symbol for metric in configuration.metrics)}; each map plain and calibrated in ten "
-            "levels, in full precision."
-        )
-    )
+    titles = ", ".join(method.title for method in configuration.methods)
+    symbols = ", ".join(metric.symbol + metric.qualifier for metric in configuration.metrics)
+    st.caption(plain(f"{titles}; {symbols}; each map plain and calibrated in ten levels, in full precision."))
 
 
 def _buttons(choice: Choice, source: Source | None, configuration: Configuration, baseline: str) -> None:
@@ -292,7 +292,8 @@ def _result(one: Kept) -> None:
         list(titles),
         label="Drawn figure",
         format_func=lambda name: titles[name],
-        help="Hollow dots are plain maps, filled ones calibrated; those in blue are the best or level with it.",
+        help="Hollow dots are plain maps, filled ones calibrated; those in blue are the best or level with it; the "
+        "dotted line is the baseline.",
     )
     column = next(column for column in summary.columns if column.name == name)
     st.plotly_chart(
@@ -301,6 +302,14 @@ def _result(one: Kept) -> None:
         config={"displayModeBar": False},
         alt=f"{column.title} of each method, plain and calibrated, with its 95% interval",
     )
+    whole = toggled(
+        "report",
+        label="Show the report",
+        help="The differences from the baseline and how sure they are, histograms, best and worst pictures, every "
+        "number.",
+    )
+    if whole:
+        st.iframe(one.folder / "report.html", height=_REPORT, alt="The report of this evaluation")
     popover = st.popover(
         "Download",
         key="download evaluation",

@@ -8,8 +8,9 @@ import streamlit as st
 from PIL import Image
 
 from explorer.compute import Explanation
+from explorer.evaluation.tables import ARROWS
 from explorer.methods import METHODS, UndefinedMethodError
-from explorer.metrics import Deletion, Insertion, Metric, Steps, find
+from explorer.metrics import Deletion, Insertion, Metric, Steps
 from explorer.render.charts import profile_chart, steps_chart
 from explorer.render.overlay import jpeg
 from explorer.ui import maps
@@ -19,6 +20,7 @@ from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, fault, live, nothing_to_show
 from explorer.ui.sidebar import Choice
 from explorer.ui.state import service, waiter
+from explorer.ui.strip import Chosen
 from explorer.ui.view import bound, counted, flag, segmented, show_flag
 
 _CONTROLS = ("random", "centre-gaussian", "fake-cam")
@@ -26,7 +28,7 @@ _CURVES: dict[str, Steps] = {"deletion": Deletion(), "insertion": Insertion()}
 _LETTER = 8  # pixels, about
 _DONE = {"deletion": "deleted", "insertion": "inserted"}
 _PARTS = ("average-gain", "average-drop", "average-drop-in-deletion", "adcc", "coherency", "complexity")
-_METRICS: tuple[Metric, ...] = (*(find(name)() for name in _PARTS), *_CURVES.values())
+_ADCC = ("coherency", "complexity", "average-drop", "adcc")
 
 
 def show(choice: Choice) -> None:
@@ -48,18 +50,20 @@ def show(choice: Choice) -> None:
         chosen = {method.name for method in methods}
         methods += tuple(METHODS[name]() for name in _CONTROLS if name not in chosen)
 
+    metrics = _measured(choice.figures)
+
     def page(board: Board) -> None:
         if not board.rows:
             return
         row = chosen_row(board.rows, "judged")
         _picture(row)
-        judged = [_judge(board, row, explanation) for explanation in row.explanations]
+        judged = [_judge(board, row, explanation, metrics) for explanation in row.explanations]
         if not judged:
             return
         if len(choice.methods) == 1:
             st.info("One method is chosen. Add others in the sidebar to compare them.")
         _curves(board, row, judged)
-        _figures(judged)
+        _figures(judged, metrics, choice.figures)
         maps.agreement(row, judged)
         maps.energy(row, judged)
         maps.sanity(board, row)
@@ -86,8 +90,15 @@ def _picture(row: Row) -> None:
                 )
 
 
-def _judge(board: Board, row: Row, explanation: Explanation) -> maps.Judged:
-    job = board.measure(row.picture, explanation.request, _METRICS)
+def _measured(chosen: Chosen) -> tuple[Metric, ...]:
+    """What the page needs, with the options of the sidebar, and what else is chosen there."""
+    configured = {metric.name: metric for metric in chosen.all}
+    needed = (*(configured[name] for name in _PARTS), *_CURVES.values())
+    return (*needed, *(metric for metric in chosen.metrics if metric not in needed))
+
+
+def _judge(board: Board, row: Row, explanation: Explanation, metrics: tuple[Metric, ...]) -> maps.Judged:
+    job = board.measure(row.picture, explanation.request, metrics)
     if job.error is not None:
         fault(job)
     return maps.Judged(explanation, job.result)
@@ -97,7 +108,8 @@ def _curves(board: Board, row: Row, judged: list[maps.Judged]) -> None:
     st.subheader("Insertion and deletion", anchor=False)
     st.caption(
         "Pixels are deleted from the picture, or inserted into a blurred one, the most salient first. With a faithful "
-        "map the class is lost soon and found soon. Behind each name: the area under its curve."
+        "map the class is lost soon and found soon. Behind each name: the area under the curve of its plain map. "
+        f"{Deletion().step} pixels a step, as RISE does; deleted pixels take the mean colour."
     )
     charts = st.columns(2)
     left, right = st.columns([1, 2])
@@ -158,7 +170,7 @@ def _at_step(board: Board, row: Row, one: maps.Judged, name: str, step: int, sha
     )
 
 
-def _figures(judged: list[maps.Judged]) -> None:
+def _figures(judged: list[maps.Judged], metrics: tuple[Metric, ...], chosen: Chosen) -> None:
     st.subheader("Figures", anchor=False)
     variant = segmented(
         "variant",
@@ -172,12 +184,12 @@ def _figures(judged: list[maps.Judged]) -> None:
     if not measured:
         st.caption("Measuring the figures …")
         return
-    _table(measured)
+    _table(measured, metrics, chosen)
+    coherency, complexity, drop, adcc = (
+        str(next(metric for metric in metrics if metric.name == name)) for name in _ADCC
+    )
     profiles = [
-        one.series(
-            (values["coherency"], 1 - values["complexity"], 1 - values["average-drop"]),
-            maps.percent(values["adcc"]),
-        )
+        one.series((values[coherency], 1 - values[complexity], 1 - values[drop]), maps.percent(values[adcc]))
         for one, values in measured
     ]
     left, right = st.columns([1.8, 1], vertical_alignment="center")
@@ -197,12 +209,13 @@ def _figures(judged: list[maps.Judged]) -> None:
         )
 
 
-def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
-    arrows = {"higher": "↑", "lower": "↓"}
-    labels = {metric: f"{metric.title} {arrows[metric.better or 'higher']}" for metric in _METRICS}
+def _table(
+    measured: list[tuple[maps.Judged, dict[str, float]]], metrics: tuple[Metric, ...], chosen: Chosen
+) -> None:
+    labels = {metric: f"{metric.title}{metric.qualifier}{ARROWS[metric.better]}" for metric in metrics}
     titles = [one.title for one, _ in measured]
     table = pd.DataFrame(
-        {label: [100 * values[metric.name] for _, values in measured] for metric, label in labels.items()},
+        {label: [100 * values[str(metric)] for _, values in measured] for metric, label in labels.items()},
         index=titles,
     )
     controls = np.array([one.control for one, _ in measured])
@@ -210,6 +223,8 @@ def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
 
     def best(column: "pd.Series[float]") -> list[str]:
         metric = next(metric for metric, label in labels.items() if label == column.name)
+        if metric.better is None:
+            return [""] * len(column)
         good = (column if metric.better == "higher" else -column).round(1).to_numpy()
         lead = good[~controls].max(initial=-np.inf)
         if (good[controls] > lead).any():
@@ -219,12 +234,16 @@ def _table(measured: list[tuple[maps.Judged, dict[str, float]]]) -> None:
     st.dataframe(
         table.style.format("{:.1f}%").apply(best),
         column_config={
-            label: st.column_config.NumberColumn(help=f"{metric.good} {metric.bad}")
+            label: st.column_config.NumberColumn(
+                help=" ".join(filter(None, [metric.good, metric.bad, metric.describe().capitalize()]))
+            )
             for metric, label in labels.items()
         }
         | {"_index": st.column_config.Column(width=_LETTER * (2 + max(map(len, titles))))},
+        height="content",
     )
-    text = "Bold is the best of the methods; a click on a heading sorts."
+    text = f"Masked pictures: {chosen.masks}; the cuts of calibrated maps are found on the mean colour by a soft mask. "
+    text += "Bold is the best of the methods; a click on a heading sorts."
     if outdone:
         text += (
             f" A control, which looks at no network, does better than all of them by: {', '.join(outdone)}."

@@ -55,6 +55,9 @@ def start_and_stop(
     job = lasting(kind)
     if job is not None and job.error is not None:
         st.error(plain(job.error))
+    stopped = st.session_state.get(f"stopping {kind}")
+    if stopped is not None and stopped.settled and stopped.total:
+        st.info(f"Stopped after {stopped.done:,} of {stopped.total:,}. {helps[1]}")
 
 
 def _stop(kind: str) -> None:

@@ -30,7 +30,7 @@ from explorer.ui.view import REFUSED, one_of, picture_key, segmented, selected, 
 
 _CASCADE = Randomisation(stages=4)
 SIDE = 224
-CHART: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+CHART: dict[str, Any] = {"displayModeBar": False}  # which would cover the legend where nothing hovers
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def agreement(row: Row, judged: list[Judged]) -> None:
             "order",
             ("order", "cut"),
             label="Compare",
-            format_func={"order": "Order of the pixels", "cut": "Pixels kept"}.get,
+            format_func={"order": "Rank correlation (Spearman)", "cut": "IoU at the cut"}.get,
             help="Spearman's rank correlation of the maps, or the intersection over union of the pixels that are kept "
             "at the cut recommended for each map.",
         )
@@ -129,7 +129,9 @@ def difference_picture(
         else "The two maps are the same."
     )
     st.markdown(
-        "No correlation: a map is constant." if alike is None else f"Correlation of the maps: **{alike:.3f}**"
+        "No correlation: a map is constant."
+        if alike is None
+        else f"Pearson's correlation of the maps: **{alike:.3f}**"
     )
 
 
@@ -205,8 +207,9 @@ def sanity(board: Board, row: Row) -> None:
     """The maps of one method as the network forgets."""
     st.subheader("Sanity check", anchor=False)
     st.caption(
-        "The network's weights are replaced by random ones, from the last layer to the first, and each time the map is "
-        "made anew. A good method's map changes beyond recognition: the correlation falls towards 0. One that stays "
+        "Cascading randomisation: the network's weights are replaced by random ones, from the last layer to the first, "
+        "and each time the map is made anew. A good method's map changes beyond recognition: its rank correlation "
+        "(Spearman) with the map as learnt falls towards 0. One that stays "
         "shows the picture, not what the network has learnt."
     )
     names = [cell.name for cell in row.cells]
@@ -236,7 +239,7 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
             _drawn(picture, explanation, explanation),
             f"{title} map of the network itself",
             "As learnt",
-            ("correlation 1.00",),
+            ("rank correlation 1.00",),
         )
     ]
     items += [
@@ -244,7 +247,7 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
             _drawn(picture, explanation, stage),
             f"{title} map of a network that is random after {stage.layer}",
             f"Random after {stage.layer}",
-            (f"correlation {stage.correlation:.2f}",),
+            (f"rank correlation {stage.correlation:z.2f}",),
         )
         for stage in job.result or ()
     ]
@@ -255,8 +258,8 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
 
 
 def percent(share: float) -> str:
-    """A fraction with its sign for a sentence."""
-    return f"{100 * share:.1f}%"
+    """A fraction with its sign for a sentence; a small one with its first digit."""
+    return f"{100 * share:.1g}%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def _middle(crop: Crop) -> Crop:

@@ -15,6 +15,7 @@ from explorer.metrics import DEFAULT_METRICS, METRICS, Kind, Metric
 from explorer.ui.view import bound, grouped, one_of, selected
 
 _AS_CHOSEN = "chosen"
+_FILLS = {"mean": "mean colour", "black": "black"}
 _KINDS = {
     kind: names
     for kind in get_args(Kind)
@@ -23,8 +24,7 @@ _KINDS = {
 _STYLE = """
 <style>
 .cam-strip { position: relative; font-size: .8125rem; line-height: 1.5; font-variant-numeric: tabular-nums; }
-.cam-strip p { margin: 0; font-size: .8125rem; opacity: .8; white-space: nowrap; overflow: hidden;
-  text-overflow: ellipsis; }
+.cam-strip p { margin: 0; font-size: .8125rem; opacity: .8; min-height: 2lh; }
 .cam-strip ul { display: flex; flex-wrap: wrap; gap: .15rem .1rem; margin: 0 0 0 -.25rem; padding: 0;
   list-style: none; }
 .cam-strip li { margin: 0; padding: 0 .25rem; font-size: .8125rem; border: 1px solid transparent;
@@ -43,11 +43,12 @@ _STYLE = """
 
 @dataclass(frozen=True)
 class Chosen:
-    """All metrics with their options, and those chosen; the variant of the maps that is shown; the metric that orders
-    the methods."""
+    """All metrics with their options, and those chosen; how they mask pictures, in words; the variant of the maps that
+    is shown; the metric that orders the methods."""
 
     all: tuple[Metric, ...]
     metrics: tuple[Metric, ...]
+    masks: str
     variant: str
     order: Metric | None
 
@@ -85,8 +86,8 @@ class Strip:
         if self.figures is None:
             return "Stopped" if self.job is not None and self.job.state is State.CANCELLED else "Measuring …"
         if self.chosen.variant == "plain":
-            return "In %, plain map"
-        return f"In %, calibrated: {self.figures.calibration.cut}% removed"
+            return f"In %, plain map, {self.chosen.masks}"
+        return f"In %, calibrated: {self.figures.calibration.cut}% removed, {self.chosen.masks}"
 
     def _item(self, metric: Metric) -> str:
         value = math.nan if self.figures is None else values(self.figures, self.chosen)[str(metric)]
@@ -141,6 +142,7 @@ def figure_controls() -> Chosen:
     return Chosen(
         tuple(configured.values()),
         tuple(configured[name] for name in names),
+        f"{_FILLS[options['fill']]}, {options['mask']} mask",
         variant,
         None if order == _AS_CHOSEN else configured[order],
     )

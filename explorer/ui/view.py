@@ -17,7 +17,7 @@ _TIMM = re.compile(r"timm:\w[\w.-]{0,73}", re.ASCII)
 @dataclass
 class View:
     """The choices of one session by key. Values come from widgets, or once from the URL, where anything can
-    stand: a value that its parser refuses gives way to the default, with a note.
+    stand: a value that its parser refuses gives way to the default, one of several is left out; ``refused`` notes it.
 
     ``starts`` holds what each widget on the page began with, ``turned`` how often it has been replaced by a new one,
     ``published`` what the URL was last made to say.
@@ -36,8 +36,10 @@ class View:
         if key not in self.values:
             raw = self.asked.pop(key, None)
             value = _NONE if raw is None else parse(raw)
-            if value is REFUSED:
-                self.refused.append(key)
+            if raw and (value is REFUSED or isinstance(value, list)):
+                self.refused += [f"{key}={part}" for part in raw.split(",") if parse(part) is REFUSED] or (
+                    [f"{key}={raw}"] if value is REFUSED else []
+                )
             self.values[key] = default if value is _NONE or value is REFUSED else value
         return self.values[key]
 
