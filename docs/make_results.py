@@ -60,6 +60,8 @@ METHODS = (
 )
 COSTLY = ("score-cam:channels=256", "ss-cam:channels=64:samples=4", "is-cam:channels=64:steps=4")
 """Each measured apart, beside the baseline: a pass for each channel that is asked, and more."""
+CONTROLS = ("fake-cam", "constant")
+"""Measured apart beside the baseline: on them the rates hang on what rounds a millionth."""
 UNDEFINED = {"squeezenet1_1": {"cam"}}
 MEASURED = (
     *(
@@ -219,13 +221,16 @@ def measure(data: Path, results: Path) -> None:
             labels = ["--labels", str(references / "labels.csv")]
             build = ["library", "build", "--images", str(references), *labels, "--name", LIBRARY]
             assert not main([*build, "--backbone", backbone])
-        _evaluate(parts[0], results, f"{backbone}-sizes", backbone, [*_SIZED, "fake-cam"], "fake-cam")
+        _evaluate(parts[0], results, f"{backbone}-sizes", backbone, _SIZED, _SIZED[0])
         for rule in RULES:
-            rows = ["libra-cam", "fake-cam"]
-            _evaluate(parts[0], results, f"{backbone}-{rule}", backbone, rows, "fake-cam", "--rule", rule)
+            name = f"{backbone}-{rule}"
+            _evaluate(parts[0], results, name, backbone, ["libra-cam"], "libra-cam", "--rule", rule)
     for number, backbone in product(range(PARTS), BACKBONES):
-        defined = [method for method in METHODS if method not in UNDEFINED.get(backbone, ())]
+        apart = {*CONTROLS, *UNDEFINED.get(backbone, ())}
+        defined = [method for method in METHODS if method not in apart]
         _evaluate(parts[number], results, _part_name(backbone, "", number), backbone, defined, "grad-cam")
+        name = _part_name(backbone, "controls", number)
+        _evaluate(parts[number], results, name, backbone, ["grad-cam", *CONTROLS], "grad-cam")
     for backbone, method, number in product(BACKBONES, COSTLY, range(PARTS)):
         name = _part_name(backbone, method.split(":")[0], number)
         _evaluate(parts[number], results, name, backbone, ["grad-cam", method], "grad-cam")
@@ -291,7 +296,8 @@ def _library_document() -> Iterator[str]:
         "every map: compare plain maps with plain ones and calibrated with calibrated ones, and both with Fake-CAM and "
         "random.\n"
     )
-    if sized := [backbone for backbone in BACKBONES if _kept(f"{backbone}-sizes").exists()]:
+    beside = [one for one in BACKBONES if _kept(_part_name(one, "controls", 0)).exists()]
+    if sized := [one for one in beside if _kept(f"{one}-sizes").exists()]:
         yield "## Libra-CAM by the size of its library\n"
         yield (
             f"{PART} photographs; references drawn by the random rule (seed 0), the first so many of them; the row "
@@ -299,26 +305,24 @@ def _library_document() -> Iterator[str]:
         )
         for backbone in sized:
             yield f"### {backbone}: sizes\n"
-            yield from _studied(_table(f"{backbone}-sizes"), _SIZED)
+            yield from _studied(_table(f"{backbone}-sizes"), backbone, _SIZED)
         yield _SIZE_TO_CHOOSE
-    if ruled := [one for one in BACKBONES if all(_kept(f"{one}-{rule}").exists() for rule in RULES)]:
+    if ruled := [one for one in beside if all(_kept(f"{one}-{rule}").exists() for rule in RULES)]:
         yield "## Libra-CAM by the rule that selects its references\n"
         yield "The same photographs, 30 references. Each row is an evaluation of its own.\n"
         for backbone in ruled:
-            tables = []
-            for rule in RULES:
-                table = _table(f"{backbone}-{rule}")
-                table = table[(table["method"] == "libra-cam") | (rule == next(iter(RULES)))]
-                tables.append(table.replace({"method": {"libra-cam": rule}}))
             yield f"### {backbone}: rules\n"
-            yield from _studied(pd.concat(tables), list(RULES))
+            tables = [_table(f"{backbone}-{r}").replace({"method": {"libra-cam": r}}) for r in RULES]
+            yield from _studied(pd.concat(tables), backbone, list(RULES))
         yield _RULE_TO_CHOOSE
 
 
-def _studied(table: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
-    """The table beside Fake-CAM, and which of the names are best."""
-    yield _markdown(_summary(table, "fake-cam"), [*names, "fake-cam"])
-    rows = _summary(table[table["method"] != "fake-cam"], names[0]).rows
+def _studied(table: pd.DataFrame, backbone: str, names: Sequence[str]) -> Iterator[str]:
+    """The table of the first part of the photographs beside Fake-CAM, and which of the names are best."""
+    controls = _table(_part_name(backbone, "controls", 0))
+    beside = pd.concat([table, controls[controls["method"] == "fake-cam"]])
+    yield _markdown(_summary(beside, "fake-cam"), [*names, "fake-cam"])
+    rows = _summary(table, names[0]).rows
     for variant, metric in product(("plain", "calibrated"), ("average-gain", "adcc")):
         scores = {row.method: row.scores[metric] for row in rows if row.variant == variant}
         best = ", ".join(_title(name) for name in names if scores[name].best)
@@ -402,11 +406,11 @@ def _symbol(metric: str) -> str:
 
 
 def _scored(backbone: str) -> pd.DataFrame | None:
-    """What all evaluations of a network measured, a row for each picture, method and variant; of the costly methods
-    those that were measured on all of the pictures."""
+    """What all evaluations of a network measured, a row for each picture, method and variant; of what is measured apart
+    the methods that were measured on all of the pictures."""
     found = _joined(backbone)
-    for method in COSTLY:
-        more = _joined(backbone, method.split(":")[0])
+    for kind in ("controls", *(method.split(":")[0] for method in COSTLY)):
+        more = _joined(backbone, kind)
         if found is not None and more is not None and set(found["picture"]) == set(more["picture"]):
             found = pd.concat([found, more[more["method"] != "grad-cam"]])
     return found
@@ -431,7 +435,9 @@ def _kept(name: str) -> Path:
 
 
 def _table(name: str) -> pd.DataFrame:
-    return pd.read_parquet(_kept(name))
+    table = pd.read_parquet(_kept(name))
+    apart = "ties" in table and "-controls-" not in name
+    return table[~table["method"].isin(CONTROLS)] if apart else table
 
 
 def _summary(table: pd.DataFrame, baseline: str) -> Summary:

@@ -16,6 +16,8 @@ from explorer.backbones import Backbone, Preprocessing
 from explorer.backbones.compiled import CompileError
 from explorer.cli import main
 from explorer.evaluation import read_csv
+from explorer.metrics import Canvas, Examined, find
+from explorer.probe import Probe
 
 SEEN = Preprocessing(36, (32, 32), "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -100,6 +102,19 @@ def test_a_network_that_becomes_another_is_refused(monkeypatch):
         )
         with pytest.raises(CompileError, match="gives other probabilities"):
             network().compile()
+
+
+def test_a_mask_that_changes_nothing_ties_whatever_compiling_rounds(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda network, **_: lambda images: network(images) * 1.0009)
+    backbone = network()
+    backbone.compile()
+    probe = Probe(backbone.cut(), pictures(1)[0])
+    target = int(probe.logits.argmax())
+    everything = torch.ones(32, 32)
+    shown = Examined(Canvas(probe), target, everything, lambda probe: everything)
+    assert shown.probability != float(probe.logits.double().softmax(0)[target])
+    assert find("ties")()(shown) == 1
+    assert find("average-increase")()(shown) == 0
 
 
 @pytest.mark.usefixtures("compiler", "home")

@@ -84,7 +84,7 @@ class Examined:
     @property
     def probability(self) -> float:
         """Of the target on the picture itself."""
-        return float(self.probe.logits.double().softmax(0)[self.target])
+        return float(self.canvas.logits.double().softmax(0)[self.target])
 
     def scores(self, asked: Sequence[Perturbation]) -> Tensor:
         """Probabilities (m,) float64 of the target on perturbed pictures; those not known yet cost a pass each."""

@@ -41,6 +41,14 @@ class Canvas:
         return self.image.new_zeros(3, 1, 1)
 
     @cached_property
+    def logits(self) -> Tensor:
+        """(C,), of the picture itself, from the passes that score perturbed ones: a compiled network rounds otherwise
+        than its trunk and head, so that a picture under a mask that changes nothing would not tie with it."""
+        if not self.probe.cut.backbone.compiled:
+            return self.probe.logits
+        return self.probe.logits_of(lambda _: self.image[None], 1)[0]
+
+    @cached_property
     def _blurred(self) -> Tensor:
         """As RISE's released code does it (github.com/eclique/RISE): by a kernel of 11 x 11 pixels in normalised space,
         zeros beyond the rim. The kernel is a single one smoothed by a Gaussian of deviation 5 that is reflected at the
