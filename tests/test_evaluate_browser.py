@@ -52,7 +52,7 @@ def test_the_strip_comes_without_a_jump(visit):
 
 
 def test_an_evaluation_to_its_report(visit):
-    page = visit("/evaluate?samples=chelsea,coffee&methods=grad-cam,fake-cam")
+    page = visit("/evaluate?samples=chelsea,coffee&methods=grad-cam,fake-cam&controls=no")
     expect(page.get_by_text("2 pictures x 2 methods")).to_be_visible()
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("button", name="Stop")).to_be_enabled()
@@ -81,7 +81,7 @@ def test_an_evaluation_to_its_report(visit):
 
 
 def test_a_zip_file(visit):
-    page = visit("/evaluate?data=zip&methods=fake-cam")
+    page = visit("/evaluate?data=zip&methods=fake-cam&controls=no")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         packed.writestr("photos/mine.jpg", photograph("coffee")["buffer"])

@@ -215,8 +215,22 @@ def expected_summary(folder, entries, names):
     return summarise(as_table(outcome.records), columns, ("grad-cam", "plain"))
 
 
+def test_controls_stand_beside_unless_switched_off(visit):
+    app = visit("evaluate", methods="grad-cam", samples="chelsea")
+    assert any("1 picture x 4 methods" in text.value for text in app.markdown)
+    app.toggle(key="widget controls").set_value(False)
+    settle(app.run())
+    assert any("1 picture x 1 method," in text.value for text in app.markdown)
+
+
+def test_no_figure_is_told(visit):
+    app = visit("evaluate", methods="grad-cam", samples="chelsea", metrics="")
+    assert any("No figure is chosen" in info.value for info in app.info)
+    assert button(app, "Run").disabled
+
+
 def test_two_samples_are_evaluated(visit, tmp_path, samples, monkeypatch):
-    app = visit("evaluate", **TWO)
+    app = visit("evaluate", controls="no", **TWO)
     assert any("2 pictures x 2 methods" in text.value for text in app.markdown)
     button(app, "Run").click()
     settle(app.run())
@@ -262,7 +276,7 @@ def test_stop_and_go_on(visit, monkeypatch):
         return figures
 
     monkeypatch.setattr(Engine, "figures", slow)
-    app = visit("evaluate", methods="fake-cam,random", samples="chelsea,coffee,rocket,china")
+    app = visit("evaluate", controls="no", methods="fake-cam,random", samples="chelsea,coffee,rocket,china")
     button(app, "Run").click()
     app.run()
     job = app.session_state["lasting evaluation"]
@@ -283,7 +297,7 @@ def test_stop_and_go_on(visit, monkeypatch):
 
 
 def test_an_upload_is_stored_only_when_it_is_evaluated(visit, home):
-    app = visit("evaluate", methods="fake-cam", samples="")
+    app = visit("evaluate", controls="no", methods="fake-cam", samples="")
     data = jpeg("coffee")
     uploader(app, "Your photographs").set_value(
         [("../mine.jpg", data, "image/jpeg"), ("mine.jpg", b"no", "image/jpeg")]
@@ -302,7 +316,9 @@ def test_a_data_set_of_the_server(visit, samples, monkeypatch):
     (samples / "labels.csv").write_text("file,class_index\nchelsea.png,282\n")
     (samples / "boxes.csv").write_text("file,x0,y0,x1,y1\nchelsea.png,100,20,350,290\n")
     monkeypatch.setenv("EXPLORER_DATA", str(samples.parent))
-    app = visit("evaluate", data="set:photos", methods="fake-cam", classes="given", measured="all")
+    app = visit(
+        "evaluate", controls="no", data="set:photos", methods="fake-cam", classes="given", measured="all"
+    )
     assert any("EPG" in text.value for text in app.caption)
     changed = max(path.stat().st_mtime_ns for path in (samples, *samples.glob("*.csv")))
     job = service()._device.finished(("pictures", DEFAULT_BACKBONE, "set:photos", changed, "val", False))
@@ -314,13 +330,13 @@ def test_a_data_set_of_the_server(visit, samples, monkeypatch):
 @pytest.mark.parametrize("name", ["set:nowhere", "set:..", "set:../../etc", "/etc", "set:"])
 def test_an_unknown_data_set_gives_the_default_with_a_note(visit, samples, monkeypatch, name):
     monkeypatch.setenv("EXPLORER_DATA", str(samples.parent))
-    app = visit("evaluate", data=name, samples="coffee")
+    app = visit("evaluate", controls="no", data=name, samples="coffee")
     assert any("data" in warning.value for warning in app.warning)
     assert app.selectbox(key="widget data").value == "page"
 
 
 def test_a_zip_file_is_evaluated(visit):
-    app = visit("evaluate", data="zip", methods="fake-cam")
+    app = visit("evaluate", controls="no", data="zip", methods="fake-cam")
     files = [
         ("photos/a.jpg", jpeg("coffee")),
         ("photos/labels.csv", "file,class_index\na.jpg,967\n"),
@@ -338,7 +354,7 @@ def test_a_zip_file_is_evaluated(visit):
 
 
 def test_a_refused_zip_file_is_told_without_the_folders_of_the_server(visit, home):
-    app = visit("evaluate", data="zip", methods="fake-cam")
+    app = visit("evaluate", controls="no", data="zip", methods="fake-cam")
     files = [("a.jpg", jpeg("coffee")), ("labels.csv", "nonsense")]
     uploader(app, "ZIP file").set_value([("mine.zip", pack(files), "application/zip")])
     settle(app.run())
@@ -435,7 +451,7 @@ def test_class_folders_of_a_zip_file_are_classes(home):
 
 
 def test_an_evaluation_goes_on_on_other_pages(visit):
-    app = visit("evaluate", methods="fake-cam", samples="coffee")
+    app = visit("evaluate", controls="no", methods="fake-cam", samples="coffee")
     button(app, "Run").click()
     app.run()
     app._page_hash = calc_hash("compare")

@@ -29,7 +29,7 @@ from explorer.ui.cells import plain
 from explorer.ui.lasting import just_made, start, start_and_stop
 from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
-from explorer.ui.sidebar import Choice
+from explorer.ui.sidebar import Choice, beside_controls
 from explorer.ui.state import service, waiter
 from explorer.ui.view import bound, one_of, selected, toggled, turn, view
 
@@ -108,6 +108,7 @@ def _configuration(
             format_func=lambda name: "Chosen in the sidebar" if name == "chosen" else "All",
             help="All takes much longer; those of localisation are among them where boxes tell where objects are.",
         )
+        methods = beside_controls(methods) if methods else methods
     with columns[1]:
         classes = bound(
             st.radio,
@@ -259,8 +260,13 @@ def _methods(one: Kept) -> dict[str, str]:
 def _title(one: Kept) -> str:
     about = one.evaluation
     methods = ", ".join(_methods(one).values())
+    metrics = [parse(text, find_metric) for text in about["metrics"]]
+    symbols = ", ".join(metric.symbol + metric.qualifier for metric in metrics)
     pictures = _counted(about["pictures"], "picture")
-    return f"{one.name}: {pictures}; {methods}; {about['backbone']}; {one.made:%d %b %Y %H:%M}"
+    given = "; given classes" if about["classes"] == "given" else ""
+    return (
+        f"{one.name}: {pictures}; {methods}; {symbols}{given}; {about['backbone']}; {one.made:%d %b %Y %H:%M}"
+    )
 
 
 def _result(one: Kept) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from explorer.compute import Explanation
 from explorer.evaluation.tables import ARROWS
-from explorer.methods import METHODS, UndefinedMethodError
+from explorer.methods import UndefinedMethodError
 from explorer.metrics import Deletion, Insertion, Metric, Steps
 from explorer.render.charts import profile_chart, steps_chart
 from explorer.render.overlay import jpeg
@@ -18,12 +18,11 @@ from explorer.ui.board import Board, Row
 from explorer.ui.cells import picture_cell, plain, target_choice
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, fault, live, nothing_to_show
-from explorer.ui.sidebar import Choice
+from explorer.ui.sidebar import Choice, beside_controls
 from explorer.ui.state import service, waiter
 from explorer.ui.strip import Chosen
-from explorer.ui.view import bound, counted, flag, segmented, show_flag
+from explorer.ui.view import counted, segmented
 
-_CONTROLS = ("random", "centre-gaussian", "fake-cam")
 _CURVES: dict[str, Steps] = {"deletion": Deletion(), "insertion": Insertion()}
 _LETTER = 8  # pixels, about
 _DONE = {"deletion": "deleted", "insertion": "inserted"}
@@ -36,20 +35,7 @@ def show(choice: Choice) -> None:
     if not choice.methods:
         nothing_to_show("This page measures and compares maps: choose two or more methods in the sidebar.")
         return
-    controls = bound(
-        st.toggle,
-        "controls",
-        True,
-        flag,
-        show_flag,
-        label="With controls",
-        help="Adds random values, a centred blob and Fake-CAM, which look at no network: what a method must beat.",
-    )
-    methods = choice.methods
-    if controls:
-        chosen = {method.name for method in methods}
-        methods += tuple(METHODS[name]() for name in _CONTROLS if name not in chosen)
-
+    methods = beside_controls(choice.methods)
     metrics = _measured(choice.figures)
 
     def page(board: Board) -> None:

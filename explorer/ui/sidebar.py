@@ -26,6 +26,7 @@ from explorer.ui.view import (
     REFUSED,
     bound,
     counted,
+    flag,
     grouped,
     known,
     network,
@@ -33,6 +34,7 @@ from explorer.ui.view import (
     one_of,
     segmented,
     several,
+    show_flag,
     some_of,
     start_anew,
     toggled,
@@ -41,6 +43,7 @@ from explorer.ui.view import (
     whole,
 )
 
+_CONTROLS = ("random", "centre-gaussian", "fake-cam")
 _BUILT_IN_SIZE = 120
 _LONGEST_SLIDER = 1000
 _LIMITS = (1e-6, 1e-5, UNLIKELY, 1e-3, 1e-2, 0.1, 1.0)
@@ -83,6 +86,22 @@ class Choice:
 
     def layers(self) -> Job[tuple[Layer, ...]]:
         return service().layers(self.request.backbone, waiter())
+
+
+def beside_controls(methods: Sequence[Method]) -> tuple[Method, ...]:
+    """Draws the toggle that puts controls beside the methods."""
+    wanted = bound(
+        st.toggle,
+        "controls",
+        True,
+        flag,
+        show_flag,
+        label="With controls",
+        help="Adds random values, a centred blob and Fake-CAM, which look at no network: what a method must beat.",
+    )
+    chosen = {method.name for method in methods}
+    missing = [name for name in _CONTROLS if name not in chosen] if wanted else []
+    return (*methods, *(METHODS[name]() for name in missing))
 
 
 def controls(elsewhere: Collection[str] = ()) -> Choice:
