@@ -208,8 +208,17 @@ EfficientNet-Lite0. Farthest is the opposite: the smallest plain maps, and the h
 which asks for nothing to be known. Stratified is random here, since each reference is of a class of its own.
 """
 _ORDERS = """\
-The first number counts pairs in the published order over all published tables, the last those that are surely reversed;
-the other pairs are not told apart here.
+The first number counts the pairs in the published order, over all published tables; of the others those that are
+reversed beyond chance are counted last, and the rest are not told apart here. Below, `a above b` says that a's mean
+is the higher one here.
+
+**What holds.** Of Opti-CAM's tables AG and AI on EfficientNet-Lite0, whose head is linear as ResNet-50's is: no
+pair is surely reversed; and AD but for Ablation-CAM and Layer-CAM, which do better than published. Of Libra-CAM's
+that Libra-CAM is first by API, IR and DR, on both networks. **What does not.** ADCC: Opti-CAM, far down there, is
+first on both networks here. AD on SqueezeNet, whose head is a convolution with a ReLU: Score-CAM is among the
+worst, as few channels take all of its weight, and Layer-CAM is better than Grad-CAM. Sig-CAM, last by far in
+Libra-CAM's tables, is in the front here: most of the pairs that are reversed in these have it in them; how its
+authors start their search is not published.
 """
 
 
