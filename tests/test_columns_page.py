@@ -212,15 +212,15 @@ def test_two_maps_and_their_difference(visit):
     app = visit(methods="grad-cam,random,constant", two="yes")
     shown = [data["alt"] for data in drawn(app) if " two " in data["identifier"]]
     assert [alt.split(" map ")[0] for alt in shown] == ["Grad-CAM", "Random"]
-    assert any("Correlation of the maps" in text.value for text in app.markdown)
+    assert any("Pearson's correlation of the maps" in text.value for text in app.markdown)
     app.selectbox(key="widget two.second").set_value("Grad-CAM")
     settle(app.run())
-    assert any("Correlation of the maps: **1.000**" in text.value for text in app.markdown)
+    assert any("Pearson's correlation of the maps: **1.000**" in text.value for text in app.markdown)
     assert any("two maps are the same" in text.value for text in app.caption)
 
 
 def said_correlation(app):
-    [found] = [text.value for text in app.markdown if "Correlation of the maps" in text.value]
+    [found] = [text.value for text in app.markdown if "Pearson's correlation of the maps" in text.value]
     return float(found.split("**")[1])
 
 

@@ -98,7 +98,7 @@ def test_phone(visit):
         ("References", "Left the reference"),
         ("How many references", re.compile("enough here")),
         ("Linear approximation", "On average the prediction is off"),
-        ("Side by side", "Correlation of the maps"),
+        ("Side by side", "Pearson's correlation of the maps"),
     ):
         page.get_by_role("radio", name=section, exact=True).click()
         expect(page.get_by_text(words)).to_be_visible()
