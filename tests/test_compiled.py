@@ -125,7 +125,7 @@ def test_a_compiled_evaluation_has_the_same_figures_and_says_so(tmp_path):
         images.sample(identifier).image.save(photographs / f"{identifier}.png")
     chosen = [
         "--methods",
-        "grad-cam,score-cam:channels=8,fake-cam",
+        "grad-cam,score-cam:channels=8,constant",
         "--metrics",
         "average-gain,ties,deletion",
     ]

@@ -154,7 +154,7 @@ def test_a_table_says_where_it_is_wrong(flat, tmp_path):
     ):
         with pytest.raises(TableError, match=words):
             open_dataset(flat, classes=PETS, labels=write(tmp_path / "wrong.csv", content))
-    with pytest.raises(TableError, match="missing: check the path"):
+    with pytest.raises(TableError, match=r"\(it is missing\): check its path"):
         open_dataset(flat, classes=PETS, labels=tmp_path / "nowhere.csv")
 
 

@@ -153,6 +153,12 @@ def test_refused_values_of_a_link_are_named(visit, key, value):
     assert not any(value in warning.value for warning in app.warning)
 
 
+def test_one_unknown_value_of_several_is_told(visit):
+    app = visit(methods="grad-cam,hirescam", metrics="")
+    assert any("some of methods" in warning.value for warning in app.warning)
+    assert not visit(methods="grad-cam,layer-cam", metrics="").warning
+
+
 def test_keys_that_nothing_asks_for_change_nothing(visit):
     app = visit(**{"foo": "<script>alert(1)</script>", "__class__": "1"})
     assert not app.warning

@@ -38,7 +38,7 @@ def read_table(
                 place = f", line {reader.line_num}"
                 rows.append((row["file"], value(row)))
     except FileNotFoundError as error:
-        raise TableError(f"{path} is missing: check the path of the file of {purpose}.") from error
+        raise TableError(f"{path} cannot be read as {purpose} (it is missing): check its path.") from error
     except KeyError as error:
         raise TableError(
             f"{path} cannot be read as {purpose} (it has no column {error}, but {', '.join(names)[:80]}): it must be a "

@@ -81,7 +81,6 @@ class Infidelity(Metric):
             shown.probe.image[None],
             shown.saliency.double().expand(1, 3, -1, -1),
             n_perturb_samples=self.squares,
-            max_examples_per_batch=shown.probe.batch,
             normalize=True,
         )
         return max(float(found), 0.0)  # a difference of sums: rounding may take it below zero

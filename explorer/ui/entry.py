@@ -6,13 +6,11 @@ import streamlit as st
 
 from explorer.ui import compare, evaluate, faithfulness, lab, learn, libraries, models
 from explorer.ui.canvas import Look, look_bar
-from explorer.ui.cells import plain
 from explorer.ui.delivery import deliver_all
 from explorer.ui.offline import offline_line
 from explorer.ui.sidebar import Choice, controls
 from explorer.ui.view import REFUSED, view
 
-_SHOWN, _NAMED = 40, 8  # characters of a refused value, and how many are named
 _HERE = Path(__file__).resolve().parent
 # In a checkout the assets lie beside the package, in an installed package inside it.
 _ASSETS = next(path for path in (_HERE.parent / "assets", _HERE.parents[1] / "assets") if path.is_dir())
@@ -39,12 +37,9 @@ def run() -> None:
     page.run()
     offline_line()
     if refused := view().refused:
-        named = ", ".join(text[:_SHOWN] for text in refused[:_NAMED])
         notice.warning(
-            plain(
-                "The link holds values that are not known here, which are left out or give way to the defaults: "
-                f"{named}{' and others' if len(refused) > _NAMED else ''}. Check them against the choices on the page."
-            )
+            "The link holds values that are not known here, which are left out or give way to the defaults: "
+            f"{', '.join(refused)}."
         )
     view().publish()
 

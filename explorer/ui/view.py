@@ -36,10 +36,10 @@ class View:
         if key not in self.values:
             raw = self.asked.pop(key, None)
             value = _NONE if raw is None else parse(raw)
-            if raw and (value is REFUSED or isinstance(value, list)):
-                self.refused += [f"{key}={part}" for part in raw.split(",") if parse(part) is REFUSED] or (
-                    [f"{key}={raw}"] if value is REFUSED else []
-                )
+            if value is REFUSED:
+                self.refused.append(key)
+            elif raw and isinstance(value, list) and any(parse(one) is REFUSED for one in raw.split(",")):
+                self.refused.append(f"some of {key}")
             self.values[key] = default if value is _NONE or value is REFUSED else value
         return self.values[key]
 
