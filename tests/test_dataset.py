@@ -138,6 +138,16 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     assert labels_of(open_dataset(table, classes=PETS)) == {"cat/1.jpg": (0,), "dog/2.jpg": (1,)}
 
 
+def test_a_table_in_the_present_folder_names_nothing_outside(tmp_path, monkeypatch):
+    photo(tmp_path / "outside.jpg")
+    photo(tmp_path / "set" / "inside.jpg")
+    monkeypatch.chdir(tmp_path / "set")
+    inside = write(Path("inside.csv"), "file\ninside.jpg\n")
+    assert [entry.identifier for entry in open_dataset(inside, classes=PETS)] == ["inside.jpg"]
+    with pytest.raises(DatasetError, match="not below"):
+        open_dataset(write(Path("outside.csv"), "file\n../outside.jpg\n"), classes=PETS)
+
+
 def test_a_name_that_is_no_text_is_refused(tmp_path):
     photo(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))

@@ -148,7 +148,7 @@ def _listed(table: Path) -> list[Entry]:
     entries = []
     for name, labels in read_table(table, "a list of pictures", "file and perhaps class_index", label):
         path = _below(table.parent, name, table)
-        entries.append(Entry(path.relative_to(os.path.normpath(table.parent)).as_posix(), path, labels))
+        entries.append(Entry(path.relative_to(_undotted(table.parent)).as_posix(), path, labels))
     return entries
 
 
@@ -349,9 +349,14 @@ def _turned(corners: Corners, orientation: int) -> Corners:
     return left, top, right, bottom
 
 
+def _undotted(path: Path) -> Path:
+    """Absolute and without "..", its links not followed: those below a folder belong to it."""
+    return Path(os.path.normpath(Path.cwd() / path))
+
+
 def _below(folder: Path, name: str, told_by: Path) -> Path:
-    path = Path(os.path.normpath(folder / name))  # a link below it is followed, as in a folder of pictures
-    if "\0" in name or not path.is_relative_to(os.path.normpath(folder)):
+    path = _undotted(folder / name)
+    if "\0" in name or not path.is_relative_to(_undotted(folder)):
         raise DatasetError(
             f"{told_by} names {name[:80]!r}, which is not below {folder}: keep the pictures there."
         )

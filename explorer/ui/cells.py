@@ -28,6 +28,7 @@ from explorer.ui.state import service
 from explorer.ui.strip import Strip
 from explorer.ui.view import bound, segmented, whole
 
+CHART = {"displayModeBar": False}  # which would cover the legend where nothing hovers
 _LONGEST = 1024
 _MOST_BESIDE = 6
 
@@ -226,7 +227,7 @@ def calibration_block(rows: Sequence[Row], look: Look) -> None:
             up="Gain" if gain == "gain" else "Probability of the class",
         ),
         key=f"curves {picture.digest}",
-        config={"displayModeBar": False},
+        config=CHART,
         alt=f"Calibration curves of {', '.join(title for title, _ in curves)}",
     )
     st.caption(

@@ -11,8 +11,9 @@ from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.overlay import jpeg
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Look
+from explorer.ui.cells import CHART
 from explorer.ui.gallery import Item, gallery
-from explorer.ui.maps import CHART, SIDE, percent
+from explorer.ui.maps import SIDE, percent
 from explorer.ui.state import service, waiter
 from explorer.ui.view import segmented, toggled
 

@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,13 @@ from explorer.evaluation.shelf import Kept, Source
 from explorer.evaluation.summary import VARIANTS, Score
 from explorer.evaluation.tables import heading, percent, spread
 from explorer.methods import find as find_method
+from explorer.metrics import Metric
 from explorer.metrics import find as find_metric
 from explorer.render.figures import dot_plot
 from explorer.render.results import write_results
 from explorer.ui import command
 from explorer.ui.board import Board
-from explorer.ui.cells import plain
+from explorer.ui.cells import CHART, plain
 from explorer.ui.lasting import just_made, start, start_and_stop
 from explorer.ui.live import follow, report, status_line
 from explorer.ui.pictures import PAGE, find, pick
@@ -157,7 +158,7 @@ def _cost(source: Source, configuration: Configuration, layers: Sequence[Layer],
         f"{plain(configuration.backbone)} at layer {plain(layer.name)}"
     )
     titles = ", ".join(method.title for method in configuration.methods)
-    symbols = ", ".join(metric.symbol + metric.qualifier for metric in configuration.metrics)
+    symbols = _symbols(configuration.metrics)
     st.caption(plain(f"{titles}; {symbols}; each map plain and calibrated in ten levels, in full precision."))
 
 
@@ -261,7 +262,7 @@ def _title(one: Kept) -> str:
     about = one.evaluation
     methods = ", ".join(_methods(one).values())
     metrics = [parse(text, find_metric) for text in about["metrics"]]
-    symbols = ", ".join(metric.symbol + metric.qualifier for metric in metrics)
+    symbols = _symbols(metrics)
     pictures = _counted(about["pictures"], "picture")
     given = "; given classes" if about["classes"] == "given" else ""
     return (
@@ -305,7 +306,7 @@ def _result(one: Kept) -> None:
     st.plotly_chart(
         dot_plot(summary, column, methods),
         key=f"dots {name}",
-        config={"displayModeBar": False},
+        config=CHART,
         alt=f"{column.title} of each method, plain and calibrated, with its 95% interval",
     )
     whole = toggled(
@@ -369,6 +370,10 @@ def _cell(score: Score) -> str:
     text = "–" if mean is None else percent(mean)
     style = "best" if score.best else "level" if score.level else ""
     return f'<td class="{style}"><span>{text}</span> <small>{spread(score)}</small></td>'
+
+
+def _symbols(metrics: Iterable[Metric]) -> str:
+    return ", ".join(metric.symbol + metric.qualifier for metric in metrics)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ from explorer.render.charts import profile_chart, steps_chart
 from explorer.render.overlay import jpeg
 from explorer.ui import maps
 from explorer.ui.board import Board, Row
-from explorer.ui.cells import picture_cell, plain, target_choice
+from explorer.ui.cells import CHART, picture_cell, plain, target_choice
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.live import chosen_row, fault, live, nothing_to_show
 from explorer.ui.sidebar import Choice, beside_controls
@@ -135,7 +135,7 @@ def _curves(board: Board, row: Row, judged: list[maps.Judged]) -> None:
             st.plotly_chart(
                 steps_chart(curves, [100 * count / pixels for count in counts], step, _DONE[name]),
                 key=f"{name} {row.picture.digest}",
-                config=maps.CHART,
+                config=CHART,
                 alt=f"{metric.title} curves of {', '.join(one.title for one in judged)}",
             )
         if name == side:
@@ -183,7 +183,7 @@ def _figures(judged: list[maps.Judged], metrics: tuple[Metric, ...], chosen: Cho
         st.plotly_chart(
             profile_chart(profiles, ("Coherency", "1 - complexity", "1 - average drop")),
             key="adcc parts",
-            config=maps.CHART,
+            config=CHART,
             alt="Coherency, 1 - complexity and 1 - average drop of each method",
         )
     with right:

@@ -7,7 +7,7 @@ from explorer.convergence import ENOUGH, Spread, enough
 from explorer.metrics import find
 from explorer.render.reference_charts import growth_chart
 from explorer.ui.board import Board, Row
-from explorer.ui.maps import CHART
+from explorer.ui.cells import CHART
 from explorer.ui.state import service, waiter
 
 _ORDERS = 8

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.compute import Explanation, Linearity, ReferencesUsed
 from explorer.render.reference_charts import differences_chart
 from explorer.ui.board import Board, Row
-from explorer.ui.maps import CHART
+from explorer.ui.cells import CHART
 from explorer.ui.state import service, waiter
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from explorer.render.colour import DIVERGING
 from explorer.render.overlay import difference, jpeg, overlay, seen
 from explorer.ui.board import Board, Row
 from explorer.ui.canvas import Crop, box_picker, parse_box
-from explorer.ui.cells import fault, plain
+from explorer.ui.cells import CHART, fault, plain
 from explorer.ui.gallery import Item, gallery
 from explorer.ui.press import pressed
 from explorer.ui.state import service, waiter
@@ -30,7 +29,6 @@ from explorer.ui.view import REFUSED, one_of, picture_key, segmented, selected, 
 
 _CASCADE = Randomisation(stages=4)
 SIDE = 224
-CHART: dict[str, Any] = {"displayModeBar": False}  # which would cover the legend where nothing hovers
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from explorer.methods.libra import LibraCAM, Rejection
 from explorer.render.overlay import jpeg, overlay
 from explorer.render.reference_charts import gains_chart
 from explorer.ui.board import Board, Row
-from explorer.ui.cells import plain
-from explorer.ui.maps import CHART, seen_crop
+from explorer.ui.cells import CHART, plain
+from explorer.ui.maps import seen_crop
 from explorer.ui.preferences import Kind, preferred, toggle
 from explorer.ui.state import service, waiter
 

@@ -7,8 +7,9 @@ from explorer.calibration import PAPER_LEVELS
 from explorer.methods import METHODS
 from explorer.render.charts import Cuts, calibration_chart
 from explorer.render.overlay import jpeg
+from explorer.ui.cells import CHART
 from explorer.ui.lessons.lesson import Lesson, Scene
-from explorer.ui.maps import CHART, SIDE, percent
+from explorer.ui.maps import SIDE, percent
 from explorer.ui.panels import Panel, panels
 from explorer.ui.state import service, waiter
 from explorer.ui.view import REFUSED, bound, whole

@@ -4,8 +4,8 @@ import streamlit as st
 
 from explorer.methods import METHODS
 from explorer.render.charts import removal_chart
+from explorer.ui.cells import CHART
 from explorer.ui.lessons.lesson import Lesson, Scene
-from explorer.ui.maps import CHART
 from explorer.ui.panels import Panel, panels
 from explorer.ui.view import REFUSED, bound, whole
 from explorer.walk import Removing
