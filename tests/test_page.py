@@ -4,6 +4,7 @@ import base64
 import gc
 import hashlib
 import io
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import skimage
 import torch
 import torchvision
-from pages import chart, control, drawn, link, open_page, settle
+from pages import APP, chart, control, drawn, link, open_page, settle
 from PIL import Image
 
 from explorer import Request, images
@@ -48,6 +49,26 @@ def test_first_page_explains_a_sample(visit):
         "Libra-CAM map for tiger cat on chelsea",
     ]
     assert not dict(app.query_params)
+
+
+def test_a_run_leaves_the_path_of_modules_alone(visit, monkeypatch):
+    """A worker that looks for a module while a folder is put in front or taken away may miss another."""
+    app = visit()
+    changes = []
+
+    class Watched(list):
+        def insert(self, *arguments):
+            changes.append(arguments)
+            super().insert(*arguments)
+
+        def remove(self, *arguments):
+            changes.append(arguments)
+            super().remove(*arguments)
+
+    monkeypatch.setattr(sys, "path", Watched(sys.path))
+    app.run()
+    assert not changes
+    assert sys.path[-1] == str(APP.parent)
 
 
 def test_the_page_shows_the_numbers_of_the_engine(visit):

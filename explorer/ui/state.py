@@ -2,8 +2,10 @@
 
 import atexit
 import gc
+import sys
 import uuid
 from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -19,7 +21,13 @@ def service() -> Service:
 
     Streamlit (1.67) looks for garbage after every run. What is imported by now is none, and would take a fifth of a
     second and more to look through each time, in which no thread goes on.
+
+    It also puts the folder of the script at the front of ``sys.path`` for the time of each run unless it is there; a
+    worker that looks for a module while it is taken away again skips one of the folders behind it. At the end it shifts
+    none: one for the run that is going on to take away, one to stay.
     """
+    folder = str(Path(__file__).parent.absolute())
+    sys.path[:] = [*(path for path in sys.path if path != folder), folder, folder]
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)
