@@ -193,6 +193,7 @@ PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
         },
     ),
 }
+_UNRANKED = [name for name in METHODS if parse(name, find_method).family == "controls"]
 _RESAMPLES = 2000
 _SIZE_TO_CHOOSE = """\
 **What to choose.** The default of 30 for looking at maps; 10 where time matters: from there on ADCC is not told
@@ -297,8 +298,9 @@ def _library_document() -> Iterator[str]:
         "Made by `docs/make_results.py` with the evaluate command: pictures of ImageNet's validation set (squashed to "
         "227 x 227 pixels; an easy selection), the predicted class, masks on the mean colour, the default layer. "
         "References are 500 other photographs of ImageNet, one of every second class. Nothing was tuned on these "
-        "pictures. Means in percent with half the width of their 95% bootstrap interval; in each column the best of "
-        "the plain and of the calibrated maps is bold, and what does not differ from it significantly is in italics. "
+        "pictures. Means in percent with half the width of their 95% bootstrap interval; in each column the best "
+        "method by its plain and by its calibrated maps is bold, and what does not differ from it significantly is in "
+        "italics; controls (Fake-CAM, Constant, random, a centred blob), which look at no network, are neither. "
         "[metrics.md](metrics.md) defines the columns.\n"
     )
     yield (
@@ -331,8 +333,8 @@ def _studied(table: pd.DataFrame, backbone: str, names: Sequence[str]) -> Iterat
     """The table of the first part of the photographs beside Fake-CAM, and which of the names are best."""
     controls = _table(_part_name(backbone, "controls", 0))
     beside = pd.concat([table, controls[controls["method"] == "fake-cam"]])
-    yield _markdown(_summary(beside, "fake-cam"), [*names, "fake-cam"])
-    rows = _summary(table, names[0]).rows
+    yield _markdown(_summary(beside, "fake-cam", ["fake-cam"]), [*names, "fake-cam"])
+    rows = _summary(table, names[0], []).rows
     for variant, metric in product(("plain", "calibrated"), ("average-gain", "adcc")):
         scores = {row.method: row.scores[metric] for row in rows if row.variant == variant}
         best = ", ".join(_title(name) for name in names if scores[name].best)
@@ -350,13 +352,13 @@ def _document() -> Iterator[str]:
             tables[backbone].append(table)
             yield f"## Every method: {backbone}\n"
             yield f"{_photographs(table)} Costly methods have the budgets that stand beside their names.\n"
-            yield _markdown(_summary(table, "grad-cam"), (*METHODS, *COSTLY))
+            yield _markdown(_summary(table, "grad-cam", _UNRANKED), (*METHODS, *COSTLY))
     for backbone in BACKBONES:
         if (table := _joined(backbone, "steps")) is not None:
             tables[backbone].append(table)
             yield f"## Insertion and deletion: {backbone}\n"
             yield f"{_photographs(table)} 1792 pixels a step, into the blurred picture, to the mean colour.\n"
-            yield _markdown(_summary(table, "grad-cam"), STEPPED)
+            yield _markdown(_summary(table, "grad-cam", _UNRANKED), STEPPED)
     if any(tables.values()):
         yield from _orders(tables)
 
@@ -453,10 +455,10 @@ def _table(name: str) -> pd.DataFrame:
     return table[~table["method"].isin(CONTROLS)] if apart else table
 
 
-def _summary(table: pd.DataFrame, baseline: str) -> Summary:
+def _summary(table: pd.DataFrame, baseline: str, controls: Sequence[str]) -> Summary:
     measured = [parse(name, find_metric) for name in (*MEASURED, *STEPS)]
     columns = [column_of(metric) for metric in measured if str(metric) in table]
-    return summarise(table, columns, (baseline, "plain"))
+    return summarise(table, columns, (baseline, "plain"), controls=controls)
 
 
 def _markdown(summary: Summary, names: Sequence[str]) -> str:

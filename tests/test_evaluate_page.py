@@ -212,7 +212,7 @@ def expected_summary(folder, entries, names):
     )
     outcome = evaluate(engine, entries, configuration, folder, workers=0)
     columns = [column_of(metric) for metric in configuration.metrics]
-    return summarise(as_table(outcome.records), columns, ("grad-cam", "plain"))
+    return summarise(as_table(outcome.records), columns, ("grad-cam", "plain"), controls=["fake-cam"])
 
 
 def test_controls_stand_beside_unless_switched_off(visit):
@@ -247,6 +247,13 @@ def test_two_samples_are_evaluated(visit, tmp_path, samples, monkeypatch):
         for name in ("grad-cam", "fake-cam")
         for column in expected.columns
     ]
+    ahead = [
+        column.title
+        for column in expected.columns
+        if (difference := rows["fake-cam"].scores[column.name].against.difference)
+        and (difference > 0) is (column.better == "higher")
+    ]
+    assert any(caption.value.endswith(f"all of them by: {', '.join(ahead)}.") for caption in app.caption)
     assert {path.name for path in kept.folder.iterdir()} >= {
         "report.html",
         "pictures.csv",

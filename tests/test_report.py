@@ -161,6 +161,17 @@ def test_scores_in_the_table(summary, elements):
     assert [line[-1] for line in plain[1:]] == ["0", "0", "0", "30"]
 
 
+def test_a_control_that_games_the_metrics_is_named_but_not_the_best(table):
+    summary = summarise(table, COLUMNS, BASE, controls=["libra-cam"])
+    [_, *lines] = Elements(report(summary, table, METHODS, {}, {})).tables[0]
+    for line, column in zip(lines, summary.columns, strict=True):
+        if column.better is None:
+            assert line[1:] == ["–", "–"]
+        for cell in line[1:] if column.better else ():
+            assert cell.startswith(METHODS["grad-cam"])
+            assert f"a control does better: {METHODS['libra-cam']}" in cell
+
+
 def test_tables_have_captions_and_scopes(elements):
     cells = [attributes for tag, attributes in elements.found if tag == "th"]
     assert all(attributes["scope"] in ("col", "row") for attributes in cells)

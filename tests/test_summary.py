@@ -14,6 +14,7 @@ from scipy import stats
 
 from explorer.evaluation import (
     Column,
+    Summary,
     as_markdown,
     as_table,
     best_and_worst,
@@ -22,7 +23,7 @@ from explorer.evaluation import (
     write_csv,
     write_parquet,
 )
-from explorer.evaluation.summary import holm
+from explorer.evaluation.summary import holm, outdoing
 
 HIGH = Column("insertion", "Ins", "Insertion", "higher", "area under the curve")
 LOW = Column("average-drop", "AD", "Average drop", "lower", "soft mask")
@@ -271,6 +272,44 @@ def test_p_against_the_best_is_corrected_among_its_rivals(draws):
     assert row(summary, "libra-cam").scores["insertion"].p_best is None
     for method, expected in corrected.items():
         assert row(summary, method).scores["insertion"].p_best == pytest.approx(expected, abs=0.01)
+
+
+def test_controls_are_measured_but_not_ranked(draws):
+    """The methods are ranked as if no control were there, however good that one is."""
+    gamed = {**draws, "fake-cam": 0.9 + 0 * draws["random"]}
+    columns = [HIGH, replace(LOW, name="average-drop")]
+    table = table_of(gamed).assign(**{"average-drop": lambda rows: 1 - rows["insertion"]})
+    without = table[~table["method"].isin(["fake-cam", "random"])]
+    summary = summarise(table, columns, BASE, controls=["fake-cam", "random"])
+    expected = summarise(without, columns, BASE)
+    for column in columns:
+        for method in ("grad-cam", "libra-cam"):
+            score, alone = (row(one, method).scores[column.name] for one in (summary, expected))
+            assert (score.rank, score.p_best, score.best) == (alone.rank, alone.p_best, alone.best)
+        for method in ("fake-cam", "random"):
+            score = row(summary, method).scores[column.name]
+            assert (score.rank, score.p_best, score.best, score.level) == (None, None, False, False)
+            assert score.everywhere.n == score.against.n == 120
+        assert outdoing(summary.rows, column) == [row(summary, "fake-cam")]
+        assert outdoing(expected.rows, column) == []
+    assert outdoing(summary.rows, replace(LOW, name="insertion")) == [row(summary, "random")]
+    assert Summary.from_dict(json.loads(json.dumps(summary.as_dict()))) == summary
+
+
+def test_adcc_of_means_is_not_ranked_for_controls_either():
+    table, _ = adcc_table()
+    perfect = table[table["method"] == "grad-cam"].assign(
+        method="fake-cam", **{"coherency": 1.0, "complexity": 0.0, "average-drop": 0.0}
+    )
+    columns = [COHERENCY, COMPLEXITY, LOW]
+    summary = summarise(pd.concat([table, perfect]), columns, BASE, controls=["fake-cam"])
+    for method in ("grad-cam", "libra-cam"):
+        score, alone = (
+            row(one, method).scores["adcc-of-means"] for one in (summary, summarise(table, columns, BASE))
+        )
+        assert (score.rank, score.p_best) == (alone.rank, alone.p_best)
+    assert row(summary, "fake-cam").scores["adcc-of-means"].everywhere.mean == 1
+    assert row(summary, "fake-cam").scores["adcc-of-means"].rank is None
 
 
 def adcc_table():

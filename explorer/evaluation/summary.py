@@ -1,6 +1,7 @@
 """What a table of scores says of the methods: means, how sure they are, and who differs from whom."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -70,8 +71,8 @@ class Score:
     Args:
         everywhere: over all pictures.
         correct: over the pictures that the network classifies correctly; None where no class is known.
-        rank: 1 for the best mean of the methods of the same variant; None without a better direction.
-        p_best: p of differing from the best of the same variant; None for that one itself.
+        rank: 1 for the best mean of the methods of the same variant; None without a better direction, and for controls.
+        p_best: p of differing from the best of the same variant; None for that one itself, and for controls.
         against: the comparison with the baseline; None for the baseline itself.
     """
 
@@ -100,6 +101,7 @@ class Row:
     pictures: int
     blank: int
     scores: dict[str, Score]
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def summarise(
     columns: Sequence[Column],
     baseline: tuple[str, str],
     *,
+    controls: Collection[str] = (),
     resamples: int = 10000,
     seed: int = 0,
 ) -> Summary:
@@ -185,6 +188,8 @@ def summarise(
             digest, which several pictures share where they are one photograph, and a float column, as a fraction, for
             every metric; NaN is left out, in comparisons the picture is then left out.
         baseline: (method, variant) with which every other row is compared.
+        controls: methods that look at no network. They are measured and compared with the baseline as all others, but
+            have no rank: a map that explains nothing is not the best explanation where it games a metric.
 
     Raises:
         ValueError: a picture is there twice for one method and variant, or the baseline is not there.
@@ -200,6 +205,7 @@ def summarise(
     if baseline not in groups:
         raise ValueError(f"The baseline {baseline} is not among the methods of the table.")
     base = groups.index(baseline)
+    rivals = [g for g, (method, _) in enumerate(groups) if method not in controls]
     order = pd.MultiIndex.from_tuples([(picture, *group) for picture in pictures for group in groups])
     values = (
         keyed[names].reindex(order).to_numpy(float).reshape(len(pictures), len(groups), len(names))
@@ -213,14 +219,14 @@ def summarise(
     hits = None if correct is None else _means(values[hit], units[hit], resamples, seed)
     swaps = _Swaps(units, resamples, seed)
     against_p = swaps.p(values, np.broadcast_to(values[:, [base]], values.shape))
-    best = _best(columns, everywhere, groups)
+    best = _best(columns, everywhere, groups, rivals)
     best_p = swaps.p(values, np.take_along_axis(values, best[None], 1))
     for column, parts in _adcc_of_means(columns):
         columns = [*columns, column]
         everywhere = _with_adcc(everywhere, parts)
         paired = _with_difference(paired, everywhere, base)
         hits = None if hits is None else _with_adcc(hits, parts)
-        best = _best(columns, everywhere, groups)
+        best = _best(columns, everywhere, groups, rivals)
         three = values[..., parts]
         against_p = _append(against_p, swaps.p_of_adcc(three, np.broadcast_to(three[:, [base]], three.shape)))
         best_p = _append(best_p, swaps.p_of_adcc(three, three[:, best[:, -1]]))
@@ -229,7 +235,7 @@ def summarise(
     for m, column in enumerate(columns):
         scores = values[..., m] if m < len(names) else None
         against = _against(column, scores, paired, against_p[:, m], m, base, groups)
-        ranks, p_best = _ranking(column, everywhere, best[:, m], best_p[:, m], m, groups)
+        ranks, p_best = _ranking(column, everywhere, best[:, m], best_p[:, m], m, groups, rivals)
         for g in range(len(groups)):
             scored[g][column.name] = Score(
                 _estimate(everywhere, g, m),
@@ -248,10 +254,18 @@ def summarise(
         resamples,
         seed,
         tuple(
-            Row(*group, int(maps["size"][group]), int(maps["sum"][group]), scores)
+            Row(*group, int(maps["size"][group]), int(maps["sum"][group]), scores, group[0] in controls)
             for group, scores in zip(groups, scored, strict=True)
         ),
     )
+
+
+def outdoing(rows: Iterable[Row], column: Column) -> list[Row]:
+    """The controls, of rows of one variant, whose mean is better than that of every method."""
+    means = [(row, row.scores[column.name].everywhere.mean) for row in rows]
+    sign = {"higher": 1, "lower": -1, None: 0}[column.better]
+    lead = max((sign * mean for row, mean in means if mean is not None and not row.control), default=math.inf)
+    return [row for row, mean in means if mean is not None and row.control and sign * mean > lead + TIE]
 
 
 def best_and_worst(
@@ -478,16 +492,18 @@ def _against(
     return compared
 
 
-def _best(columns: Sequence[Column], means: _Means, groups: Sequence[tuple[str, str]]) -> np.ndarray:
-    """(G, M), the best method of the variant of each; each itself where there is none."""
+def _best(
+    columns: Sequence[Column], means: _Means, groups: Sequence[tuple[str, str]], rivals: Sequence[int]
+) -> np.ndarray:
+    """(G, M), the best of the rivals in the variant of each; each itself where there is none."""
     best = np.repeat(np.arange(len(groups))[:, None], len(columns), 1)
     for m, column in enumerate(columns):
         goodness = means.mean[:, m] * (1 if column.better == "higher" else -1)
         for variant in VARIANTS:
             of = [g for g, group in enumerate(groups) if group[1] == variant]
-            rivals = [g for g in of if column.better is not None and not np.isnan(goodness[g])]
-            if rivals:
-                best[of, m] = max(rivals, key=lambda g: goodness[g])
+            known = [g for g in of if g in rivals and column.better is not None and not np.isnan(goodness[g])]
+            if known:
+                best[of, m] = max(known, key=lambda g: goodness[g])
     return best
 
 
@@ -498,17 +514,18 @@ def _ranking(
     p: np.ndarray,
     m: int,
     groups: Sequence[tuple[str, str]],
+    rivals: Sequence[int],
 ) -> tuple[list[int | None], list[float | None]]:
-    """Rank and p against the best of each method, among the methods of its variant."""
+    """Rank and p against the best of each rival, among those of its variant."""
     ranks: list[int | None] = [None] * len(groups)
     p_best: list[float | None] = [None] * len(groups)
     if column.better is None:
         return ranks, p_best
     goodness = means.mean[:, m] * (1 if column.better == "higher" else -1)
-    ranked = [g for g in range(len(groups)) if not np.isnan(goodness[g])]
+    ranked = [g for g in rivals if not np.isnan(goodness[g])]
     for g in ranked:
-        rivals = [other for other in ranked if groups[other][1] == groups[g][1]]
-        ranks[g] = 1 + int((goodness[rivals] > goodness[g] + TIE).sum())
+        others = [other for other in ranked if groups[other][1] == groups[g][1]]
+        ranks[g] = 1 + int((goodness[others] > goodness[g] + TIE).sum())
     for g, value in _corrected({g: p[g] for g in ranked if g != best[g]}, groups).items():
         p_best[g] = _number(value)
     return ranks, p_best

@@ -57,7 +57,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 def as_markdown(summary: Summary, methods: Mapping[str, str], metrics: Sequence[str]) -> str:
     """The means in percent, with half the width of their 95% interval, as a table in Markdown.
 
-    The best of each variant is bold; what is not significantly different from it is in italics.
+    The best of each variant is bold; what is not significantly different from it is in italics; controls are neither.
 
     Args:
         methods: titles by registered name, in the order of the rows.
@@ -74,6 +74,13 @@ def as_markdown(summary: Summary, methods: Mapping[str, str], metrics: Sequence[
                 cells = [_cell(row.scores[column.name]) for column in columns]
                 lines.append([title, variant, *cells, str(row.blank)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def outdone(metrics: Sequence[str]) -> str:
+    """A sentence on the metrics, by title, by which a control does better than every method; empty without any."""
+    if not metrics:
+        return ""
+    return f"A control, which looks at no network, does better than all of them by: {', '.join(metrics)}."
 
 
 def heading(column: Column) -> str:

@@ -38,8 +38,8 @@ def ranked(summary: Summary, column: Column, methods: Mapping[str, str]) -> list
 def dot_plot(summary: Summary, column: Column, methods: Mapping[str, str]) -> dict[str, Any]:
     """Every method's mean in percent with its 95% interval, best at the top.
 
-    Plain maps are hollow and calibrated ones filled; the best of each, and what is not significantly different from
-    it, is coloured. A dotted line marks the baseline.
+    Plain maps are hollow and calibrated ones filled; the best method of each, and what is not significantly different
+    from it, is coloured. A dotted line marks the baseline.
     """
     order = ranked(summary, column, methods)
     variants = [variant for variant in VARIANTS if any(row.variant == variant for row in summary.rows)]

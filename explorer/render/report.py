@@ -10,7 +10,17 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from explorer.evaluation.summary import LEVEL, VARIANTS, Column, Comparison, Estimate, Row, Score, Summary
+from explorer.evaluation.summary import (
+    LEVEL,
+    VARIANTS,
+    Column,
+    Comparison,
+    Estimate,
+    Row,
+    Score,
+    Summary,
+    outdoing,
+)
 from explorer.evaluation.tables import ARROWS, heading, percent, spread
 from explorer.render.figures import ACCENT, GREY, dot_plot, ridgeline
 
@@ -108,7 +118,8 @@ def _metrics(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mappi
         )
     return (
         "<p>The best mean of each metric in percent, with half the width of its 95% interval, and the methods "
-        "that do not differ from it significantly. Calibration chooses each map's cut by the very probability, with "
+        "that do not differ from it significantly. Controls, which look at no network, are what a method must beat: "
+        "they are never the best. Calibration chooses each map's cut by the very probability, with "
         "the rest on the mean colour, that most metrics measure: compare plain maps with plain ones, and calibrated "
         "with calibrated ones.</p>"
         f'<div class="wide" tabindex="0" role="region" aria-label="Metrics"><table class="metrics">'
@@ -124,12 +135,18 @@ def _winner(column: Column, rows: Sequence[Row], methods: Mapping[str, str]) -> 
     level = [methods[row.method] for row in rows if row.scores[column.name].level]
     worse = [row.scores[column.name].p_best for row in rows if (row.scores[column.name].rank or 0) > 1]
     names = ", ".join(methods[row.method] for row in best)
-    text = f"<b>{_text(names)}</b> {_mean(best[0].scores[column.name])}"
-    if not level:
-        certain = worse and None not in worse
-        return text + ('<small class="note">significantly better than all others</small>' if certain else "")
-    others = ", ".join(level[:_NAMED]) + (f" and {len(level) - _NAMED} more" if len(level) > _NAMED else "")
-    return f'{text}<small class="note">not significantly different: {_text(others)}</small>'
+    notes = []
+    if level:
+        others = ", ".join(level[:_NAMED]) + (
+            f" and {len(level) - _NAMED} more" if len(level) > _NAMED else ""
+        )
+        notes.append(f"not significantly different: {others}")
+    elif worse and None not in worse:
+        notes.append("significantly better than all others")
+    if ahead := [methods[row.method] for row in outdoing(rows, column)]:
+        notes.append(f"a control does better: {', '.join(ahead)}")
+    told = "".join(f'<small class="note">{_text(note)}</small>' for note in notes)
+    return f"<b>{_text(names)}</b> {_mean(best[0].scores[column.name])}{told}"
 
 
 def _scores(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping[str, str]) -> str:
@@ -151,9 +168,10 @@ def _scores(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mappin
             )
         )
     return (
-        "<p>Means in percent, ± half the width of the 95% interval. The best of each kind is "
+        "<p>Means in percent, ± half the width of the 95% interval. The best method of each kind is "
         '<span class="best">on colour</span>; what does not differ from it significantly is '
-        '<span class="level"><span>underlined</span></span>. A click on a header sorts.</p>' + "".join(tables)
+        '<span class="level"><span>underlined</span></span>; controls are neither. A click on a header sorts.</p>'
+        + "".join(tables)
     )
 
 
@@ -187,7 +205,7 @@ def _means(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping
     marks = [
         (_dot("none", "currentColor"), "plain"),
         (_dot("currentColor", "currentColor"), "calibrated"),
-        (_dot(ACCENT, ACCENT), "best of its kind, or not significantly different from it"),
+        (_dot(ACCENT, ACCENT), "best method of its kind, or not significantly different from it"),
         (_dot(GREY, GREY), "the others"),
     ]
     key = "".join(f"<li>{mark}{text}</li>" for mark, text in marks)
@@ -310,7 +328,7 @@ def _numbers(
         else f" Correct only: the {summary.correct} pictures whose class is hit."
     )
     return (
-        "<p>In percent, by metric. Ranks are among the maps of the same kind; differences are those from "
+        "<p>In percent, by metric. Ranks are among the methods' maps of the same kind; differences are those from "
         f"{_text(base)}, on the pictures that both have a score for.{correct}</p>{''.join(folds)}"
     )
 

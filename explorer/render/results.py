@@ -52,7 +52,8 @@ def write_results(
     table = as_table(outcome.records)
     columns = [column_of(metric) for metric in configuration.metrics]
     methods = {str(method): method.title + method.qualifier for method in configuration.methods}
-    summary = summarise(table, columns, (baseline, "plain"))
+    controls = [str(method) for method in configuration.methods if method.family == "controls"]
+    summary = summarise(table, columns, (baseline, "plain"), controls=controls)
     document = {"evaluation": outcome.description, "left_out": outcome.skipped, **summary.as_dict()}
     shown = [column for name in _SHOWN for column in columns if column.name.split(":")[0] == name]
     column = next((one for one in (*shown, *columns) if one.better is not None), None)
@@ -125,8 +126,9 @@ def _legend(summary: Summary, about: Mapping[str, str]) -> str:
     )
     facts = "\n".join(f"- {name}: {fact}" for name, fact in about.items())
     return (
-        "Means in percent, ± half the width of their 95% bootstrap interval. The best of each kind of map is bold; "
-        "what does not differ from it significantly (paired permutation test, Holm) is in italics.\n\n"
+        "Means in percent, ± half the width of their 95% bootstrap interval. The best method by each kind of map is "
+        "bold; what does not differ from it significantly (paired permutation test, Holm) is in italics; controls are "
+        "neither.\n\n"
         f"{metrics}\n\n{facts}"
     )
 

@@ -17,8 +17,8 @@ from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Pace, Summary, describe, evaluate, passes, shelf
 from explorer.evaluation.shelf import Kept, Source
-from explorer.evaluation.summary import VARIANTS, Score
-from explorer.evaluation.tables import heading, percent, spread
+from explorer.evaluation.summary import VARIANTS, Score, outdoing
+from explorer.evaluation.tables import heading, outdone, percent, spread
 from explorer.methods import find as find_method
 from explorer.metrics import Metric
 from explorer.metrics import find as find_metric
@@ -284,10 +284,13 @@ def _result(one: Kept) -> None:
         horizontal=True,
         help="The maps as they are, or cut where each one's calibration recommends.",
     )
+    rows = [row for row in summary.rows if row.variant == variant]
     st.html(_table(summary, methods, variant))
+    ahead = [column.title for column in summary.columns if outdoing(rows, column)]
     st.caption(
-        f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95% interval. The best is "
-        "framed; what does not differ from it significantly is underlined. Blank maps count as maps that keep nothing."
+        f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95% interval. The best "
+        "method is framed; what does not differ from it significantly is underlined. Blank maps count as maps that "
+        f"keep nothing. {outdone(ahead)}"
     )
     if left_out := document["left_out"]:
         with st.expander(f"{_counted(len(left_out), 'picture')} left out"):
@@ -299,8 +302,8 @@ def _result(one: Kept) -> None:
         list(titles),
         label="Drawn figure",
         format_func=lambda name: titles[name],
-        help="Hollow dots are plain maps, filled ones calibrated; those in blue are the best or level with it; the "
-        "dotted line is the baseline.",
+        help="Hollow dots are plain maps, filled ones calibrated; those in blue are the best method or level with it; "
+        "the dotted line is the baseline.",
     )
     column = next(column for column in summary.columns if column.name == name)
     st.plotly_chart(

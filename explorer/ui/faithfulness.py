@@ -8,7 +8,7 @@ import streamlit as st
 from PIL import Image
 
 from explorer.compute import Explanation
-from explorer.evaluation.tables import ARROWS
+from explorer.evaluation.tables import ARROWS, outdone
 from explorer.methods import UndefinedMethodError
 from explorer.metrics import Deletion, Insertion, Metric, Steps
 from explorer.render.charts import profile_chart, steps_chart
@@ -205,7 +205,7 @@ def _table(
         index=titles,
     )
     controls = np.array([one.control for one, _ in measured])
-    outdone = []
+    ahead = []
 
     def best(column: "pd.Series[float]") -> list[str]:
         metric = next(metric for metric, label in labels.items() if label == column.name)
@@ -214,7 +214,7 @@ def _table(
         good = (column if metric.better == "higher" else -column).round(1).to_numpy()
         lead = good[~controls].max(initial=-np.inf)
         if (good[controls] > lead).any():
-            outdone.append(metric.title)
+            ahead.append(metric.title)
         return ["font-weight: bold" if value == lead else "" for value in np.where(controls, np.nan, good)]
 
     st.dataframe(
@@ -228,10 +228,7 @@ def _table(
         | {"_index": st.column_config.Column(width=_LETTER * (2 + max(map(len, titles))))},
         height="content",
     )
-    text = f"Masked pictures: {chosen.masks}; the cuts of calibrated maps are found on the mean colour by a soft mask. "
-    text += "Bold is the best of the methods; a click on a heading sorts."
-    if outdone:
-        text += (
-            f" A control, which looks at no network, does better than all of them by: {', '.join(outdone)}."
-        )
-    st.caption(text)
+    st.caption(
+        f"Masked pictures: {chosen.masks}; the cuts of calibrated maps are found on the mean colour by a soft mask. "
+        f"Bold is the best of the methods; a click on a heading sorts. {outdone(ahead)}"
+    )
