@@ -95,7 +95,7 @@ def fixed(name, size):
 
 
 @functools.cache
-def examined(scene, name, target, percent):
+def examined(scene, name, target, percent, official=False):
     """A map under examination, by the explorer and by the transcriptions."""
     seen = scene.cut.backbone.preprocessing
     size = seen.crop
@@ -112,7 +112,7 @@ def examined(scene, name, target, percent):
         found = plain(image, network)
         if not percent:
             return found
-        _, best = calibration(network, image, found, target, range(10))
+        _, best = calibration(network, image, found, target, range(10), official)
         return cut(found, found.size * best // 100)
 
     probe = canvas(scene).probe
@@ -120,7 +120,7 @@ def examined(scene, name, target, percent):
     region = torch.zeros(size, dtype=torch.bool)
     region[height // 4 : height // 2, width // 3 :] = True
     boxes = ((width // 3, height // 4, width, height // 2), (0, 0, width // 2, height // 2))
-    ours = Examined(canvas(scene), target, explain(probe), explain, Objects(region, boxes))
+    ours = Examined(canvas(scene), target, explain(probe), explain, Objects(region, boxes), official=official)
     uncut = ours.saliency.double().numpy()
     saliency = cut(uncut, uncut.size * percent // 100)
     if percent:
@@ -185,6 +185,17 @@ def test_the_value_is_that_of_the_formula(scene, metric, rank, record_property):
         differences[name, percent] = abs(metric(ours) - expected)
     record_property("worst difference", float(max(differences.values())))
     assert all(difference < 3e-5 for difference in differences.values()), differences
+
+
+@pytest.mark.parametrize("scene", ["tiny"], indirect=True)
+def test_a_map_is_calibrated_alike_on_the_masked_picture(scene):
+    """By the released code of Libra-CAM, too, where that calibrates the map itself."""
+    expected = {}
+    for name, official in product(MAPS, (False, True)):
+        ours, theirs = examined(scene, name, scene.ranking[0], CUT, official)
+        expected[name, official] = papers.METRICS["coherency"](scene.network, theirs)
+        assert find("coherency")()(ours) == pytest.approx(expected[name, official], abs=3e-5)
+    assert abs(expected["random", True] - expected["random", False]) > 1e-3
 
 
 def test_a_name_that_is_not_registered_is_refused_with_those_that_are():
@@ -573,6 +584,13 @@ def test_localisation_of_known_maps(name, energy, pointing, box, best):
         find("best-iou")(),
     ]
     assert [metric(shown) for metric in found] == pytest.approx([energy, pointing, box, best], abs=1e-12)
+
+
+def test_boxes_beside_each_other_share_no_pixel():
+    """Their common side runs through the centres of pixels, which belong to the one that begins there."""
+    whole = (0, 0, 1, 1)
+    parts = [Objects.inside((left, 0, left + 0.5, 1), whole, (1, 4)).region for left in (0.125, 0.625)]
+    assert [part.tolist() for part in parts] == [[[True, True, False, False]], [[False, False, True, True]]]
 
 
 def test_the_margin_is_a_circle():
