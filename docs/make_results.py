@@ -299,8 +299,8 @@ def _library_document() -> Iterator[str]:
         "227 x 227 pixels; an easy selection), the predicted class, masks on the mean colour, the default layer. "
         "References are 500 other photographs of ImageNet, one of every second class. Nothing was tuned on these "
         "pictures. Means in percent with half the width of their 95% bootstrap interval; in each column the best "
-        "method by its plain and by its calibrated maps is bold, and what does not differ from it significantly is in "
-        "italics; controls (Fake-CAM, Constant, random, a centred blob), which look at no network, are neither. "
+        "method is bold, among plain and among calibrated maps, and what does not differ from it significantly is in "
+        "italics; the controls Random, Centre Gaussian, Fake-CAM and Constant, which look at no network, are neither. "
         "[metrics.md](metrics.md) defines the columns.\n"
     )
     yield (
@@ -333,10 +333,10 @@ def _studied(table: pd.DataFrame, backbone: str, names: Sequence[str]) -> Iterat
     """The table of the first part of the photographs beside Fake-CAM, and which of the names are best."""
     controls = _table(_part_name(backbone, "controls", 0))
     beside = pd.concat([table, controls[controls["method"] == "fake-cam"]])
-    yield _markdown(_summary(beside, "fake-cam", ["fake-cam"]), [*names, "fake-cam"])
-    rows = _summary(table, names[0], []).rows
+    summary = _summary(beside, "fake-cam", ["fake-cam"])
+    yield _markdown(summary, [*names, "fake-cam"])
     for variant, metric in product(("plain", "calibrated"), ("average-gain", "adcc")):
-        scores = {row.method: row.scores[metric] for row in rows if row.variant == variant}
+        scores = {row.method: row.scores[metric] for row in summary.rows if row.variant == variant}
         best = ", ".join(_title(name) for name in names if scores[name].best)
         level = ", ".join(_title(name) for name in names if scores[name].level)
         yield (

@@ -250,10 +250,13 @@ def test_two_samples_are_evaluated(visit, tmp_path, samples, monkeypatch):
     ahead = [
         column.title
         for column in expected.columns
-        if (difference := rows["fake-cam"].scores[column.name].against.difference)
+        if column.better
+        and (difference := rows["fake-cam"].scores[column.name].against.difference)
         and (difference > 0) is (column.better == "higher")
     ]
-    assert any(caption.value.endswith(f"all of them by: {', '.join(ahead)}.") for caption in app.caption)
+    assert any(
+        caption.value.endswith(f"than every method by: {', '.join(ahead)}.") for caption in app.caption
+    )
     assert {path.name for path in kept.folder.iterdir()} >= {
         "report.html",
         "pictures.csv",

@@ -57,7 +57,8 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 def as_markdown(summary: Summary, methods: Mapping[str, str], metrics: Sequence[str]) -> str:
     """The means in percent, with half the width of their 95% interval, as a table in Markdown.
 
-    The best of each variant is bold; what is not significantly different from it is in italics; controls are neither.
+    The best method of each variant is bold; what is not significantly different from it is in italics; controls are
+    neither.
 
     Args:
         methods: titles by registered name, in the order of the rows.
@@ -77,10 +78,12 @@ def as_markdown(summary: Summary, methods: Mapping[str, str], metrics: Sequence[
 
 
 def outdone(metrics: Sequence[str]) -> str:
-    """A sentence on the metrics, by title, by which a control does better than every method; empty without any."""
+    """A sentence on the metrics, by title, by which a control is better than every method; empty without any."""
     if not metrics:
         return ""
-    return f"A control, which looks at no network, does better than all of them by: {', '.join(metrics)}."
+    return (
+        f"A control, which looks at no network, has a better mean than every method by: {', '.join(metrics)}."
+    )
 
 
 def heading(column: Column) -> str:

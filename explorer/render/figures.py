@@ -24,7 +24,7 @@ _BINS = 32
 
 
 def ranked(summary: Summary, column: Column, methods: Mapping[str, str]) -> list[str]:
-    """The methods that were evaluated, best plain mean first; in the given order where no mean is better."""
+    """The methods that were evaluated and controls, best plain mean first; as given where no mean is better."""
     means = {}
     for row in sorted(summary.rows, key=lambda row: -VARIANTS.index(row.variant)):
         means[row.method] = row.scores[column.name].everywhere.mean

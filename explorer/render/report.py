@@ -142,9 +142,9 @@ def _winner(column: Column, rows: Sequence[Row], methods: Mapping[str, str]) -> 
         )
         notes.append(f"not significantly different: {others}")
     elif worse and None not in worse:
-        notes.append("significantly better than all others")
+        notes.append("significantly better than all other methods")
     if ahead := [methods[row.method] for row in outdoing(rows, column)]:
-        notes.append(f"a control does better: {', '.join(ahead)}")
+        notes.append(f"a control has a better mean: {', '.join(ahead)}")
     told = "".join(f'<small class="note">{_text(note)}</small>' for note in notes)
     return f"<b>{_text(names)}</b> {_mean(best[0].scores[column.name])}{told}"
 
@@ -210,7 +210,7 @@ def _means(summary: Summary, rows: Mapping[str, Sequence[Row]], methods: Mapping
     ]
     key = "".join(f"<li>{mark}{text}</li>" for mark, text in marks)
     return (
-        "<p>Means with 95% intervals, best plain map at the top. The dotted line is the baseline, "
+        "<p>Means with 95% intervals, in the order of plain maps. The dotted line is the baseline, "
         f"{_text(base)}. The tables above and below hold the same numbers.</p>"
         f'<ul class="key">{key}</ul><div class="charts">{"".join(figures)}</div>'
     )
@@ -328,8 +328,8 @@ def _numbers(
         else f" Correct only: the {summary.correct} pictures whose class is hit."
     )
     return (
-        "<p>In percent, by metric. Ranks are among the methods' maps of the same kind; differences are those from "
-        f"{_text(base)}, on the pictures that both have a score for.{correct}</p>{''.join(folds)}"
+        "<p>In percent, by metric. Ranks are among maps of the same kind, controls have none; differences are those "
+        f"from {_text(base)}, on the pictures that both have a score for.{correct}</p>{''.join(folds)}"
     )
 
 

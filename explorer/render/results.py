@@ -126,7 +126,7 @@ def _legend(summary: Summary, about: Mapping[str, str]) -> str:
     )
     facts = "\n".join(f"- {name}: {fact}" for name, fact in about.items())
     return (
-        "Means in percent, ± half the width of their 95% bootstrap interval. The best method by each kind of map is "
+        "Means in percent, ± half the width of their 95% bootstrap interval. Of each kind of map the best method is "
         "bold; what does not differ from it significantly (paired permutation test, Holm) is in italics; controls are "
         "neither.\n\n"
         f"{metrics}\n\n{facts}"

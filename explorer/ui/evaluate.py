@@ -289,8 +289,8 @@ def _result(one: Kept) -> None:
     ahead = [column.title for column in summary.columns if outdoing(rows, column)]
     st.caption(
         f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95% interval. The best "
-        "method is framed; what does not differ from it significantly is underlined. Blank maps count as maps that "
-        f"keep nothing. {outdone(ahead)}"
+        "method is framed; what does not differ from it significantly is underlined; controls are neither. Blank maps "
+        f"count as maps that keep nothing. {outdone(ahead)}"
     )
     if left_out := document["left_out"]:
         with st.expander(f"{_counted(len(left_out), 'picture')} left out"):

@@ -212,8 +212,8 @@ def _table(
         if metric.better is None:
             return [""] * len(column)
         good = (column if metric.better == "higher" else -column).round(1).to_numpy()
-        lead = good[~controls].max(initial=-np.inf)
-        if (good[controls] > lead).any():
+        lead = np.fmax.reduce(good[~controls], initial=-np.inf)
+        if np.isfinite(lead) and (good[controls] > lead).any():
             ahead.append(metric.title)
         return ["font-weight: bold" if value == lead else "" for value in np.where(controls, np.nan, good)]
 

@@ -24,9 +24,9 @@ def service() -> Service:
 
     It also puts the folder of the script at the front of ``sys.path`` for the time of each run unless it is there; a
     worker that looks for a module while it is taken away again skips one of the folders behind it. At the end it shifts
-    none: one for the run that is going on to take away, one to stay.
+    none; it stands there twice, since the run that is going on takes one away.
     """
-    folder = str(Path(__file__).parent.absolute())
+    folder = str(Path(__file__).resolve().parent)
     sys.path[:] = [*(path for path in sys.path if path != folder), folder, folder]
     gc.collect()
     gc.freeze()
