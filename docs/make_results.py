@@ -454,12 +454,7 @@ def _kept(name: str) -> Path:
 
 
 def _table(name: str) -> pd.DataFrame:
-    table = pd.read_parquet(_kept(name))
-    table["blank"] |= (
-        table["cut"].eq(100).fillna(False).astype(bool)
-    )  # as tables say that were measured since
-    apart = "ties" in table and "-controls-" not in name
-    return table[~table["method"].isin(CONTROLS)] if apart else table
+    return pd.read_parquet(_kept(name))
 
 
 def _summary(table: pd.DataFrame, baseline: str) -> Summary:
