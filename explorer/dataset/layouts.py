@@ -145,10 +145,10 @@ def _listed(table: Path) -> list[Entry]:
     def label(row: dict[str, str]) -> tuple[int, ...]:
         return (int(row["class_index"]),) if row.get("class_index") else ()
 
-    entries = []
+    folder, entries = _undotted(table.parent), []
     for name, labels in read_table(table, "a list of pictures", "file and perhaps class_index", label):
         path = _below(table.parent, name, table)
-        entries.append(Entry(path.relative_to(_undotted(table.parent)).as_posix(), path, labels))
+        entries.append(Entry(path.relative_to(folder).as_posix(), path, labels))
     return entries
 
 

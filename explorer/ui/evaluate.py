@@ -17,7 +17,7 @@ from explorer.declaration import parse
 from explorer.errors import ExplorerError
 from explorer.evaluation import Configuration, Pace, Summary, describe, evaluate, passes, shelf
 from explorer.evaluation.shelf import Kept, Source
-from explorer.evaluation.summary import VARIANTS, Score, outdoing
+from explorer.evaluation.summary import VARIANTS, Column, Row, Score, outdoing
 from explorer.evaluation.tables import heading, outdone, percent, spread
 from explorer.methods import find as find_method
 from explorer.metrics import Metric
@@ -261,8 +261,7 @@ def _methods(one: Kept) -> dict[str, str]:
 def _title(one: Kept) -> str:
     about = one.evaluation
     methods = ", ".join(_methods(one).values())
-    metrics = [parse(text, find_metric) for text in about["metrics"]]
-    symbols = _symbols(metrics)
+    symbols = _symbols(parse(text, find_metric) for text in about["metrics"])
     pictures = _counted(about["pictures"], "picture")
     given = "; given classes" if about["classes"] == "given" else ""
     return (
@@ -284,9 +283,9 @@ def _result(one: Kept) -> None:
         horizontal=True,
         help="The maps as they are, or cut where each one's calibration recommends.",
     )
-    rows = [row for row in summary.rows if row.variant == variant]
-    st.html(_table(summary, methods, variant))
-    ahead = [column.title for column in summary.columns if outdoing(rows, column)]
+    rows = {row.method: row for row in summary.rows if row.variant == variant}
+    st.html(_table(summary.columns, rows, methods, variant))
+    ahead = [column.title for column in summary.columns if outdoing(rows.values(), column)]
     st.caption(
         f"Means over {_counted(summary.pictures, 'picture')} in %, ± half the width of the 95% interval. The best "
         "method is framed; what does not differ from it significantly is underlined; controls are neither. Blank maps "
@@ -348,16 +347,17 @@ def _summary(path: Path, made: datetime) -> tuple[dict[str, Any], Summary]:
     return document, Summary.from_dict(document)
 
 
-def _table(summary: Summary, methods: Mapping[str, str], variant: str) -> str:
+def _table(
+    columns: Sequence[Column], rows: Mapping[str, Row], methods: Mapping[str, str], variant: str
+) -> str:
     """The means of one variant, a row for each method."""
     head = "".join(
         f'<th scope="col" title="{html.escape(column.title)}">{html.escape(heading(column))}</th>'
-        for column in summary.columns
+        for column in columns
     )
-    rows = {row.method: row for row in summary.rows if row.variant == variant}
     lines = "".join(
         f'<tr><th scope="row">{html.escape(title)}</th>'
-        + "".join(_cell(rows[method].scores[column.name]) for column in summary.columns)
+        + "".join(_cell(rows[method].scores[column.name]) for column in columns)
         + f"<td>{rows[method].blank}</td></tr>"
         for method, title in methods.items()
     )

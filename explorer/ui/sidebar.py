@@ -26,7 +26,6 @@ from explorer.ui.view import (
     REFUSED,
     bound,
     counted,
-    flag,
     grouped,
     known,
     network,
@@ -34,7 +33,6 @@ from explorer.ui.view import (
     one_of,
     segmented,
     several,
-    show_flag,
     some_of,
     start_anew,
     toggled,
@@ -90,12 +88,9 @@ class Choice:
 
 def beside_controls(methods: Sequence[Method]) -> tuple[Method, ...]:
     """Draws the toggle that puts controls beside the methods."""
-    wanted = bound(
-        st.toggle,
+    wanted = toggled(
         "controls",
         True,
-        flag,
-        show_flag,
         label="With controls",
         help="Adds random values, a centred blob and Fake-CAM, which look at no network: what a method must beat.",
     )

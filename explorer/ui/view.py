@@ -181,9 +181,9 @@ def segmented(key: str, default: str, options: Collection[str], **arguments: Any
     return bound(st.segmented_control, key, default, one_of(options), options=list(options), **arguments)
 
 
-def toggled(key: str, **arguments: Any) -> bool:
-    """Draws a toggle like ``bound``, off by default."""
-    return bool(bound(st.toggle, key, False, flag, show_flag, **arguments))
+def toggled(key: str, default: bool = False, **arguments: Any) -> bool:
+    """Draws a toggle like ``bound``."""
+    return bool(bound(st.toggle, key, default, flag, show_flag, **arguments))
 
 
 def grouped(
