@@ -50,8 +50,9 @@ def _wait(page, wanted):
             polling=100,
         )
     except TimeoutError as late:
-        found = page.evaluate(COUNTS, selectors)
-        raise AssertionError(f"{dict(zip(selectors, found, strict=True))} instead of {wanted}") from late
+        found = dict(zip(selectors, page.evaluate(COUNTS, selectors), strict=True))
+        text = page.locator("body").inner_text()
+        raise AssertionError(f"{found} instead of {wanted}, on a page that says:\n{text}") from late
 
 
 def choose(page, uploader, *files):

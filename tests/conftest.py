@@ -1,5 +1,6 @@
 """No network, no file outside a temporary folder, and classifiers with seeded random weights for the real loaders."""
 
+import logging
 import os
 import shutil
 import socket
@@ -29,6 +30,7 @@ from explorer.backbones import Backbone, load
 from explorer.images import SAMPLES, sample
 from explorer.library import open_or_build
 
+console = logging.getLogger("browser")
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -39,6 +41,7 @@ BROWSING = {
     for file in (ROOT / "tests").glob("test_*.py")
     if "from playwright" in file.read_text()
 }
+LOGGED = "warning", "error"
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 
 
@@ -261,8 +264,11 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def _profile(chromium):
-    """One profile, so that the browser loads the scripts of the page once."""
+    """One profile, so that the browser loads the scripts of the page once; what pages store ends with their tab."""
     context = chromium.new_context()
+    context.add_init_script(
+        "if (self === top && !sessionStorage.opened) { localStorage.clear(); sessionStorage.opened = true }"
+    )
     yield context
     context.close()
 
@@ -270,7 +276,7 @@ def _profile(chromium):
 @pytest.fixture
 def visit(chromium, _profile, server):
     """Opens a page of the explorer, in a profile of its own where it needs another device; the test fails on any script
-    error in it."""
+    error in it, and if it fails shows what the browser has logged."""
     pages, contexts, faults = [], [], []
 
     def open_page(path="/", viewport=None, color_scheme="light", **device):
@@ -281,6 +287,7 @@ def visit(chromium, _profile, server):
         page.set_viewport_size(viewport or {"width": 1400, "height": 1000})
         page.emulate_media(color_scheme=color_scheme)
         page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: message.type in LOGGED and console.warning(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(server + path)
         return page
