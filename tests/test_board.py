@@ -1,9 +1,13 @@
 """What a page says of the work that is still to be done."""
 
+import time
 from types import SimpleNamespace
 
-from explorer.compute import INTERACTIVE, Job
+from explorer.compute import INTERACTIVE, Job, State
+from explorer.compute.jobs import Worker
 from explorer.ui import board, live
+
+LONG = 60  # seconds after which a wait is a hang
 
 
 def job(passes=0, *, settled=False):
@@ -26,6 +30,23 @@ def test_what_is_left_falls_while_a_job_runs(monkeypatch):
     for one in (running, waiting, longer):
         one._finish()
     assert not board.Board(takes=takes).left
+
+
+def test_what_was_given_up_while_a_run_was_late_is_asked_for_again(monkeypatch):
+    """A machine that stood still for longer than a waiter may be silent; what the visitor has stopped stays stopped."""
+    monkeypatch.setattr(board, "begun", list)
+    worker, forgets = Worker("late"), lambda job: (job._leases.clear(), job.begin("Masking"))
+    asked = board.Board(deadline=time.monotonic() + LONG)
+    late = asked.ask(worker.submit(("late",), forgets, "a"))
+    assert late.state is State.CANCELLED
+    assert asked.pending
+    assert asked.outdated
+    worker.stop("a", {("late",)})
+    asked = board.Board(deadline=time.monotonic() + LONG)
+    asked.ask(worker.submit(("late",), forgets, "a"))
+    assert not asked.pending
+    assert not asked.outdated
+    worker.close()
 
 
 def test_the_time_left_is_that_of_each_network(monkeypatch):

@@ -353,7 +353,7 @@ def test_closing_stops_the_running_job():
     assert not worker._thread.is_alive()
 
 
-def test_who_stops_a_job_gets_it_cancelled_until_it_goes_on(worker):
+def test_who_stops_a_job_gets_it_stopped_until_it_goes_on(worker):
     """Another waiter keeps it."""
     work = Steps()
     job = worker.submit(("k",), work, "a")
@@ -361,7 +361,7 @@ def test_who_stops_a_job_gets_it_cancelled_until_it_goes_on(worker):
     worker.stop("a", {("k",)})
     stopped = worker.submit(("k",), work, "a")
     worker.retain("a", {("k",)})
-    assert (stopped.settled, stopped.state, stopped.result) == (True, State.CANCELLED, None)
+    assert (stopped.settled, stopped.state, stopped.result) == (True, State.STOPPED, None)
     assert worker.submit(("k",), work, "b") is job
     worker.stop("b", {("k",)})
     worker.go_on("b")

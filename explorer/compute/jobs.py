@@ -26,11 +26,14 @@ _HALTED = 256  # waiters
 
 
 class State(Enum):
+    """``CANCELLED`` is what nobody waited for any more, ``STOPPED`` what its waiter does not want until it goes on."""
+
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
 
 
 class Cancelled(Exception):
@@ -147,7 +150,7 @@ class Worker:
         """The job of this key, queued unless it is known; renews the waiter's lease.
 
         It begins with what one that was cancelled had delivered. While the waiter has stopped it and it has not come to
-        its end, a cancelled job stands in, with what is delivered so far.
+        its end, a stopped job stands in, with what is delivered so far.
 
         Args:
             work: called with the job on the worker's thread; returns the result.
@@ -284,8 +287,8 @@ class Worker:
 
 
 def _stopped(job: Job[T], known: Job[T] | None) -> Job[T]:
-    """The job as cancelled before it was queued, with what one that is known has delivered."""
-    job.state, job.stage, job._work = State.CANCELLED, "Stopped", None
+    """The job as stopped before it was queued, with what one that is known has delivered."""
+    job.state, job.stage, job._work = State.STOPPED, "Stopped", None
     job.result = known.result if known is not None else None
     job._finish()
     return job

@@ -105,8 +105,7 @@ class Board:
     deadline: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
 
     def __post_init__(self) -> None:
-        for job in begun():
-            self.watch(job)
+        self.jobs |= {job: (job.settled, job.result) for job in begun()}
 
     @property
     def shown(self) -> list[Row]:
@@ -118,12 +117,15 @@ class Board:
         return self.watch(job)
 
     def watch(self, job: Job[Any], *, seen: bool = True) -> Job[Any]:
-        """Takes a job in as it is, if it was not before."""
+        """Takes a job in as it is, if it was not before.
+
+        One that has been cancelled by now was given up because this run came too late: it is still to be made.
+        """
         if not seen and job not in self.jobs:
             self.unseen.add(job)
         elif seen:
             self.unseen.discard(job)
-        self.jobs.setdefault(job, (job.settled, job.result))
+        self.jobs.setdefault(job, (job.settled and job.state is not State.CANCELLED, job.result))
         return job
 
     @property

@@ -115,7 +115,7 @@ def map_cell(
             draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
         return
     draw_map(picture, explanation, look, dimmed=job.result is None, cell=cell)
-    stopped = job.state is State.CANCELLED
+    stopped = job.state is State.STOPPED
     st.markdown(waiting(job) if stopped else summary(explanation, look))
     if strip is not None and not stopped:
         strip.draw()

@@ -89,7 +89,7 @@ def follow(
             st.rerun()
         wanted = set(board.jobs) - stopping()
         service().retain(waiter(), wanted)
-        stopped = any(job.state is State.CANCELLED for job in wanted)
+        stopped = any(job.state is State.STOPPED for job in wanted)
         with st.container(horizontal=True, vertical_alignment="center"):
             if board.running is not None:
                 _progress(board, board.running)

@@ -250,7 +250,7 @@ def _strip(picture: Picture, explanation: Explanation, job: Job[list[Stage]]) ->
         for stage in job.result or ()
     ]
     if job.result is None:
-        said = "Stopped" if job.state is State.CANCELLED else "Randomising …"
+        said = "Stopped" if job.state is State.STOPPED else "Randomising …"
         items += [Item(None, "", said)] * _CASCADE.stages
     gallery(items)
 

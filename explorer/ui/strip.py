@@ -84,7 +84,7 @@ class Strip:
         if self.job is not None and self.job.error is not None:
             return "Not measured"
         if self.figures is None:
-            return "Stopped" if self.job is not None and self.job.state is State.CANCELLED else "Measuring …"
+            return "Stopped" if self.job is not None and self.job.state is State.STOPPED else "Measuring …"
         if self.chosen.variant == "plain":
             return f"In %, plain map, {self.chosen.masks}"
         return f"In %, calibrated: {self.figures.calibration.cut}% removed, {self.chosen.masks}"
