@@ -101,24 +101,35 @@ def test_a_run_that_is_broken_off_at_once_takes_nothing_in():
     assert not heard
 
 
-def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over_and_is_not_overtaken(monkeypatch):
-    ended, asked = ScriptRequests(), []
-    assert ended.request_rerun(RerunData())
-    ended.on_scriptrunner_ready()
-    ended.on_scriptrunner_ready()
-    monkeypatch.setattr(delivery, "_request", lambda session, client_state: asked.append(client_state))
-    poll, later = ClientState(fragment_id="poll"), []
+@pytest.mark.parametrize("moment", ["before", "while it is asked"])
+def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over_and_is_not_overtaken(
+    monkeypatch, moment
+):
+    requests, started, later = ScriptRequests(), [], []
+    assert requests.request_rerun(RerunData())
+    requests.on_scriptrunner_ready()
+
+    def end(*_):
+        requests.on_scriptrunner_ready()
+        return True
+
+    monkeypatch.setattr(delivery, "_start", lambda session, asked: started.append(asked))
     loop = SimpleNamespace(call_later=lambda seconds, call, *given: later.append(partial(call, *given)))
-    session = SimpleNamespace(_event_loop=loop, _scriptrunner=SimpleNamespace(_requests=ended))
-    for one in (poll, None):
+    runner = SimpleNamespace(_requests=requests, request_rerun=requests.request_rerun, request_stop=end)
+    session = SimpleNamespace(_event_loop=loop, _scriptrunner=runner, _state=None)
+    session.has_fragment = end
+    session._create_scriptrunner = partial(AppSession._create_scriptrunner, session)
+    if moment == "before":
+        end()
+    for one in (ClientState(fragment_id="poll"), ClientState(page_name="chosen since")):
         AppSession.request_rerun(session, one)
-        assert not asked
+        assert not started
     later.pop(0)()
-    assert not asked
+    assert not started
     session._scriptrunner = None
     for call in later:
         call()
-    assert asked == [poll, None]
+    assert [(one.fragment_id, one.page_name) for one in started] == [("poll", ""), (None, "chosen since")]
 
 
 def test_a_press_that_waits_for_its_fragment_is_heard_by_the_run_of_the_page_that_comes_first(monkeypatch):

@@ -10,7 +10,7 @@
 - A press in a fragment waits for the end of the page's run. When the page is asked for once more meanwhile, that run is
   broken off, and what waited for it is forgotten.
 - When a fragment asks for its run after the page's run has ended and before all of that was taken over, the rest of
-  that is dropped (issue 9921).
+  that is dropped (issue 9921): what is missing stays away, and the page may poll no more.
 """
 
 import threading
@@ -20,7 +20,11 @@ from typing import Any
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
-from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType, _coalesce_widget_states
+from streamlit.runtime.scriptrunner_utils.script_requests import (
+    RerunData,
+    ScriptRequestType,
+    _coalesce_widget_states,
+)
 from streamlit.runtime.state.safe_session_state import SafeSessionState
 
 _AGAIN = 0.01  # seconds
@@ -30,6 +34,11 @@ _clear = ForwardMsgQueue.clear
 _begin = SafeSessionState.on_script_will_rerun
 _end = SafeSessionState.on_script_finished
 _request = AppSession.request_rerun
+_start = AppSession._create_scriptrunner
+
+
+class _TooEarly(Exception):
+    """What the last runner of a session told is not taken over yet."""
 
 
 def deliver_all() -> None:
@@ -38,6 +47,7 @@ def deliver_all() -> None:
     SafeSessionState.on_script_will_rerun = _begin_heard  # type: ignore[assignment, method-assign]
     SafeSessionState.on_script_finished = _end_after_hearing  # type: ignore[assignment, method-assign]
     AppSession.request_rerun = _request_in_turn  # type: ignore[assignment, method-assign]
+    AppSession._create_scriptrunner = _start_in_turn  # type: ignore[assignment, method-assign]
 
 
 def _clear_but_answers(
@@ -83,16 +93,27 @@ def _request_in_turn(session: AppSession, client_state: ClientState | None) -> N
 
 
 def _hand_on(session: AppSession, waiting: deque[ClientState | None]) -> None:
-    """A runner that takes no more is the session's until all that it told was taken over, which is soon."""
     while waiting:
-        asked, runner = waiting[0], session._scriptrunner
-        if asked is not None and runner is not None:
+        asked, runner = waiting.popleft(), session._scriptrunner
+        if asked is not None and not asked.fragment_id and runner is not None:
             requests = runner._requests
-            if asked.fragment_id and requests._state == ScriptRequestType.STOP:
-                session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
-                return
-            if not asked.fragment_id and requests._state == ScriptRequestType.RERUN:
+            if requests._state == ScriptRequestType.RERUN:
                 pending = requests._rerun_data.widget_states
                 if together := _coalesce_widget_states(pending, asked.widget_states):
                     asked.widget_states.CopyFrom(together)
-        _request(session, waiting.popleft())
+        try:
+            _request(session, asked)
+        except _TooEarly:
+            waiting.appendleft(asked)
+            session._event_loop.call_later(_AGAIN, _hand_on, session, waiting)
+            return
+
+
+def _start_in_turn(session: AppSession, asked: RerunData) -> None:
+    """A runner that takes no more is the session's until all that it told was taken over, which is soon.
+
+    It may have ended a moment ago, when this was already asked for.
+    """
+    if session._scriptrunner is not None:
+        raise _TooEarly
+    _start(session, asked)
