@@ -29,7 +29,7 @@ class Box extends Picture {
   }
 
   adopt() {
-    this.photo = store.photos.get(this.data.photo) ?? this.photo;
+    this.photo = photographed(this.data.photo) ?? this.photo;
     if (this.photo) this.shape(this.photo.width / this.photo.height);
     invalidate(this);
   }

@@ -2,6 +2,6 @@
 
 from streamlit.starlette import App
 
-from explorer.ui.style import MIDDLEWARE
+from explorer.ui.middleware import MIDDLEWARE
 
 app = App("entry.py", middleware=MIDDLEWARE)

@@ -69,7 +69,7 @@ class MapCell extends Picture {
   }
 
   adopt() {
-    this.photo = store.photos.get(this.data.photo) ?? this.photo;
+    this.photo = photographed(this.data.photo) ?? this.photo;
     if (this.photo) this.shape(this.photo.width / this.photo.height);
     invalidate(this);
   }

@@ -12,7 +12,7 @@ const store = (window[Symbol.for("cam-explorer")] ??= {
   diverging: null, // Uint32Array(255), zero in the middle
   wipe: 50, // where the divider of every map stands, in percent of the picture's width
   maps: new Set(), // those on the page, which may share a scale
-  photos: new Map(), // identifier -> {bitmap, width, height, copies}
+  photographs: new Set(), // those on the page; one may be there twice while Streamlit moves it to another place
   stale: new Set(), // pictures to be drawn again
   frame: 0,
 });
@@ -154,30 +154,23 @@ class Picture {
 
 class Photo extends Picture {
   update(data) {
-    if (this.data?.identifier !== data.identifier) this.withdraw();
-    if (this.data?.jpeg !== data.jpeg || !this.photo) this.publish(data);
+    if (this.data?.identifier !== data.identifier) this.photo = undefined;
+    if (this.data?.jpeg !== data.jpeg || !this.photo) this.read(data);
     this.data = data;
     this.shape(data.width / data.height);
     this.canvas.setAttribute("aria-label", data.alt);
     this.canvas.dataset.photo = data.identifier;
+    store.photographs.add(this);
     invalidate(this);
   }
 
-  async publish(data) {
+  async read(data) {
     const { identifier, jpeg, width, height } = data;
     const bitmap = await createImageBitmap(new Blob([decode(jpeg)], { type: "image/jpeg" }));
     if (this.abort.signal.aborted || this.data !== data) return;
     this.photo = { bitmap, width, height, copies: new Map() };
-    store.photos.set(identifier, this.photo);
     invalidate(this);
     window.dispatchEvent(new CustomEvent(PHOTO_EVENT, { detail: identifier }));
-  }
-
-  withdraw() {
-    if (this.photo && store.photos.get(this.data.identifier) === this.photo) {
-      store.photos.delete(this.data.identifier);
-    }
-    this.photo = undefined;
   }
 
   paint(context, crop, ratio) {
@@ -185,7 +178,12 @@ class Photo extends Picture {
   }
 
   destroy() {
-    this.withdraw();
     super.destroy();
+    store.photographs.delete(this);
   }
+}
+
+/* A photograph on the page as {bitmap, width, height, copies}; nothing before it is decoded. */
+function photographed(identifier) {
+  return [...store.photographs].find(({ data, photo }) => photo && data.identifier === identifier)?.photo;
 }

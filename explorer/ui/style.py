@@ -7,7 +7,6 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _RULES = (Path(__file__).parent / "page.css").read_text("utf-8")
@@ -21,7 +20,9 @@ def style(rules: str) -> None:
     st.markdown(f"<style>{rules}</style>", unsafe_allow_html=True)
 
 
-class _Styled:
+class Styled:
+    """ASGI middleware that adds the rules to every page."""
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
@@ -46,6 +47,3 @@ class _Styled:
             await send(message)
 
         await self._app({**scope, "headers": headers}, receive, add)
-
-
-MIDDLEWARE = (Middleware(_Styled),)

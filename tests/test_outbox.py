@@ -1,0 +1,107 @@
+"""What is sent to a browser that takes nothing, or little."""
+
+import asyncio
+
+import pytest
+
+from explorer.ui import outbox
+from explorer.ui.outbox import Outbox
+
+LONG = 60  # seconds after which a wait is a hang
+RUN = [{"type": "websocket.send", "bytes": bytes([number % 256])} for number in range(2000)]
+CLOSE = {"type": "websocket.close", "code": 1000}
+
+
+class Browser:
+    """Takes messages while its gate is open."""
+
+    def __init__(self):
+        self.took, self.gate = [], asyncio.Event()
+
+    async def send(self, message):
+        await self.gate.wait()
+        self.took.append(message)
+
+    async def receive(self):
+        await self.gate.wait()
+        return {"type": "websocket.disconnect"}
+
+
+def answered(app):
+    """What a browser took that opens its gate when the app says so."""
+
+    async def run():
+        browser = Browser()
+
+        async def served(scope, receive, send):
+            await app(browser, receive, send)
+
+        await Outbox(served)({"type": "websocket"}, browser.receive, browser.send)
+        return browser.took
+
+    return asyncio.run(asyncio.wait_for(run(), LONG))
+
+
+def test_a_run_of_any_length_is_taken_at_once_and_handed_on_in_order():
+    async def app(browser, receive, send):
+        for message in (*RUN, CLOSE):
+            await send(message)
+        assert not browser.took
+        browser.gate.set()
+
+    assert answered(app) == [*RUN, CLOSE]
+
+
+def test_who_is_behind_for_good_is_told_to_come_again(monkeypatch):
+    monkeypatch.setattr(outbox, "_MOST", 1000)
+
+    async def app(browser, receive, send):
+        for message in RUN[:1001]:
+            await send(message)
+        with pytest.raises(OSError, match="took too little"):
+            await send(RUN[0])
+        browser.gate.set()
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    *sent, last = answered(app)
+    assert last == {"type": "websocket.close", "code": 1013}
+    assert sent in ([], RUN[:1])  # one may have been on its way
+
+
+def test_what_is_taken_makes_room(monkeypatch):
+    monkeypatch.setattr(outbox, "_MOST", 1000)
+
+    async def app(browser, receive, send):
+        browser.gate.set()
+        for message in RUN:
+            await send(message)
+            while browser.took[-1:] != [message]:
+                await asyncio.sleep(0)
+
+    assert answered(app) == RUN
+
+
+def test_a_connection_that_breaks_is_told():
+    class Broken(Exception):
+        pass
+
+    async def app(browser, receive, send):
+        await send(RUN[0])
+        await asyncio.sleep(0)
+        with pytest.raises(Broken):
+            await send(RUN[1])
+
+    async def broken(message):
+        raise Broken
+
+    async def served(scope, receive, send):
+        await app(None, receive, send)
+
+    asyncio.run(asyncio.wait_for(Outbox(served)({"type": "websocket"}, None, broken), LONG))
+
+
+def test_what_is_no_websocket_is_passed_on():
+    async def app(*given):
+        assert given == ({"type": "http"}, "receive", "send")
+
+    asyncio.run(Outbox(app)({"type": "http"}, "receive", "send"))
