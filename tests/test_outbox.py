@@ -1,6 +1,7 @@
 """What is sent to a browser that takes nothing, or little."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,6 +28,12 @@ class Browser:
         return {"type": "websocket.disconnect"}
 
 
+def finished(work):
+    """The result of a coroutine, in a thread of its own: the tests in a browser leave a loop running in theirs."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asyncio.wait_for(work, LONG)).result()
+
+
 def answered(app):
     """What a browser took that opens its gate when the app says so."""
 
@@ -39,7 +46,7 @@ def answered(app):
         await Outbox(served)({"type": "websocket"}, browser.receive, browser.send)
         return browser.took
 
-    return asyncio.run(asyncio.wait_for(run(), LONG))
+    return finished(run())
 
 
 def test_a_run_of_any_length_is_taken_at_once_and_handed_on_in_order():
@@ -97,11 +104,11 @@ def test_a_connection_that_breaks_is_told():
     async def served(scope, receive, send):
         await app(None, receive, send)
 
-    asyncio.run(asyncio.wait_for(Outbox(served)({"type": "websocket"}, None, broken), LONG))
+    finished(Outbox(served)({"type": "websocket"}, None, broken))
 
 
 def test_what_is_no_websocket_is_passed_on():
     async def app(*given):
         assert given == ({"type": "http"}, "receive", "send")
 
-    asyncio.run(Outbox(app)({"type": "http"}, "receive", "send"))
+    finished(Outbox(app)({"type": "http"}, "receive", "send"))
