@@ -62,7 +62,14 @@ def test_a_map_finds_the_photograph_that_was_in_two_places(page, sent, leaving):
 
 
 def test_a_map_waits_for_its_photograph(page, sent):
-    page.evaluate("({ look, map }) => { window.put(look); window.put(map); }", sent)
+    page.evaluate(
+        """async ({ look, map }) => {
+          window.put(look);
+          window.put(map);
+          for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
+        }""",
+        sent,
+    )
     assert page.locator("canvas[data-look]").count() == 0
     page.evaluate("({ photo }) => window.putPhoto(photo)", sent)
     page.wait_for_selector("canvas[data-cell='look map'][data-look]")

@@ -276,8 +276,9 @@ def test_two_samples_are_evaluated(visit, tmp_path, samples, monkeypatch):
     assert shell["baseline"] == document["baseline"]
 
 
-def test_stop_and_go_on(visit, monkeypatch):
-    """What is measured when it is stopped is not measured again."""
+@pytest.mark.parametrize("end", ["stopped", "given up"])
+def test_stop_and_go_on(visit, monkeypatch, end):
+    """What is measured when it is stopped, or given up because the tab slept, is not measured again."""
     measured, real = [], Engine.figures
 
     def slow(self, picture, *arguments):
@@ -292,12 +293,16 @@ def test_stop_and_go_on(visit, monkeypatch):
     job = app.session_state["lasting evaluation"]
     while not measured:
         assert not job.wait(0.01)
-    button(app, "Stop").click()
-    app.run()
+    if end == "stopped":
+        button(app, "Stop").click()
+        app.run()
+    else:
+        job._leases.clear()
     assert job.wait(60)
     assert job.state is State.CANCELLED
     assert not shelf.kept()
-    settle(app)
+    settle(app.run())
+    assert any(info.value.startswith(f"Stopped after {job.done} of {job.total}.") for info in app.info)
     button(app, "Run").click()
     settle(app.run())
     [kept] = shelf.kept()

@@ -55,7 +55,8 @@ def start_and_stop(
     job = lasting(kind)
     if job is not None and job.error is not None:
         st.error(plain(job.error))
-    stopped = st.session_state.get(f"stopping {kind}")
+    given_up = job if job is not None and job.state is State.CANCELLED else None
+    stopped = st.session_state.get(f"stopping {kind}") or given_up
     if stopped is not None and stopped.settled and stopped.total:
         st.info(f"Stopped after {stopped.done:,} of {stopped.total:,}. {helps[1]}")
 

@@ -41,7 +41,7 @@ class Outbox:
             if handing.done():
                 await handing  # raises what sending has raised
             if closed:
-                raise OSError("The browser took too little of what was sent to it.")
+                return  # the app is told of it when the browser has been
             held += _size(message)
             if held > _MOST:
                 closed = True
@@ -51,11 +51,18 @@ class Outbox:
                 message = {"type": "websocket.close", "code": _COME_AGAIN}
             waiting.put_nowait(message)
 
+        async def finish() -> None:
+            tasks.append(asyncio.create_task(waiting.join()))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
         tasks = [handing := asyncio.create_task(hand_on())]
         try:
             await self._app(scope, receive, take)
-            tasks.append(asyncio.create_task(waiting.join()))
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except Exception:
+            await finish()
+            raise
+        else:
+            await finish()
         finally:
             for task in tasks:
                 task.cancel()
