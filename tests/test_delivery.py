@@ -132,6 +132,22 @@ def test_a_fragment_waits_until_what_the_ended_run_told_is_taken_over_and_is_not
     assert [(one.fragment_id, one.page_name) for one in started] == [("poll", ""), (None, "chosen since")]
 
 
+def test_a_fragment_that_asks_before_the_run_of_a_chosen_page_begins_does_not_keep_the_page_before():
+    requests, pressed = ScriptRequests(), WidgetStates()
+    pressed.widgets.add(id="button", trigger_value=True)
+    requests.request_rerun(RerunData(page_script_hash="chosen"))
+    runner = SimpleNamespace(_requests=requests, request_rerun=requests.request_rerun)
+    session = SimpleNamespace(_scriptrunner=runner, _state=None, has_fragment=lambda fragment: True)
+    session._client_state = ClientState()
+    for states in (WidgetStates(), pressed):
+        AppSession.request_rerun(
+            session, ClientState(fragment_id="poll", page_script_hash="before", widget_states=states)
+        )
+    run = requests.on_scriptrunner_ready().rerun_data
+    assert (run.page_script_hash, run.fragment_id_queue) == ("chosen", [])
+    assert run.widget_states == pressed
+
+
 def test_a_press_that_waits_for_its_fragment_is_heard_by_the_run_of_the_page_that_comes_first(monkeypatch):
     requests, asked = ScriptRequests(), []
     monkeypatch.setattr(delivery, "_request", lambda session, client_state: asked.append(client_state))

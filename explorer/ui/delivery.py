@@ -9,6 +9,8 @@
   end, at which all presses are forgotten, and what hears it may be broken off itself.
 - A press in a fragment waits for the end of the page's run. When the page is asked for once more meanwhile, that run is
   broken off, and what waited for it is forgotten.
+- When a fragment asks for its run before that of a page which was just chosen has begun, the two become one run of the
+  page before.
 - When a fragment asks for its run after the page's run has ended and before all of that was taken over, the rest of
   that is dropped (issue 9921): what is missing stays away, and the page may poll no more.
 """
@@ -95,12 +97,13 @@ def _request_in_turn(session: AppSession, client_state: ClientState | None) -> N
 def _hand_on(session: AppSession, waiting: deque[ClientState | None]) -> None:
     while waiting:
         asked, runner = waiting.popleft(), session._scriptrunner
-        if asked is not None and not asked.fragment_id and runner is not None:
-            requests = runner._requests
-            if requests._state == ScriptRequestType.RERUN:
-                pending = requests._rerun_data.widget_states
-                if together := _coalesce_widget_states(pending, asked.widget_states):
+        if asked is not None and runner is not None and runner._requests._state == ScriptRequestType.RERUN:
+            pending = runner._requests._rerun_data
+            if not asked.fragment_id:
+                if together := _coalesce_widget_states(pending.widget_states, asked.widget_states):
                     asked.widget_states.CopyFrom(together)
+            elif not pending.fragment_id_queue:
+                asked.page_script_hash, asked.page_name = pending.page_script_hash, pending.page_name
         try:
             _request(session, asked)
         except _TooEarly:
