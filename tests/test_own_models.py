@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from browser import DEVICES, choose, fits, settled, sidebar
+from browser import DEVICES, choose, fits, idle, settled, sidebar
 from pages import drawn, link, open_page, settle
 from playwright.sync_api import expect
 from safetensors.torch import save_file
@@ -245,8 +245,10 @@ def press(app, label):
 
 
 def open_model(page, device):
+    idle(page)
     with sidebar(page, device):
         page.get_by_role("link", name="Your model").click()
+    expect(page).to_have_url(re.compile("/model"))
 
 
 @pytest.mark.parametrize("server", [{"EXPLORER_MODEL_MB": "200"}], indirect=True)
