@@ -76,22 +76,17 @@ def test_who_is_behind_for_good_is_told_to_come_again(monkeypatch):
 
 
 def test_what_is_sent_before_a_fault_is_handed_on():
+    browsers = []
+
     async def app(browser, receive, send):
+        browsers.append(browser)
         await send(CLOSE)
         browser.gate.set()
         raise ValueError("a fault")
 
-    browser = Browser()
-
-    async def run():
-        browser.gate = asyncio.Event()
-        with pytest.raises(ValueError, match="a fault"):
-            await Outbox(lambda scope, receive, send: app(browser, receive, send))(
-                {"type": "websocket"}, browser.receive, browser.send
-            )
-
-    finished(run())
-    assert browser.took == [CLOSE]
+    with pytest.raises(ValueError, match="a fault"):
+        answered(app)
+    assert browsers[0].took == [CLOSE]
 
 
 def test_what_is_taken_makes_room(monkeypatch):

@@ -28,12 +28,6 @@ class Box extends Picture {
     this.adopt();
   }
 
-  adopt() {
-    this.photo = photographed(this.data.photo) ?? this.photo;
-    if (this.photo) this.shape(this.photo.width / this.photo.height);
-    invalidate(this);
-  }
-
   paint(context, crop, ratio) {
     this.paintCrop(context, crop, ratio, 0.45);
     const { width, height } = context.canvas;

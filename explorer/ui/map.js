@@ -68,12 +68,6 @@ class MapCell extends Picture {
     if (store.look?.scale === "shared") store.maps.forEach((map) => invalidate(map));
   }
 
-  adopt() {
-    this.photo = photographed(this.data.photo) ?? this.photo;
-    if (this.photo) this.shape(this.photo.width / this.photo.height);
-    invalidate(this);
-  }
-
   dim(dimmed) {
     this.root.classList.toggle("dimmed", dimmed);
     this.root.setAttribute("aria-busy", dimmed);

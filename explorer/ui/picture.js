@@ -113,6 +113,13 @@ class Picture {
     this.root.style.setProperty("--aspect", aspect);
   }
 
+  /* Takes the photograph that the data name, which may come later or be the one it has. */
+  adopt() {
+    this.photo = photographed(this.data.photo) ?? this.photo;
+    if (this.photo) this.shape(this.photo.width / this.photo.height);
+    invalidate(this);
+  }
+
   destroy() {
     this.abort.abort();
     this.resize.disconnect();
